@@ -3,6 +3,7 @@
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 from rdpprov.api.devices import Channel, InputDevices, VideoDevice
 from rdpprov.api.identity import ReconnectClaim, ReconnectSecret, UserToken
@@ -71,6 +72,26 @@ class ProtocolConnectionCallback(ABC):
 
         Raises:
             HResultError: E_ACCESSDENIED: nobody is logged on, or policy switches automatic reconnection off.
+        """
+
+    def trace_event(self, name: str, *, ago: float = 0.0, **fields: object) -> None:
+        """Our extension: a milestone on the wire (``tls``, ``font_map``, ...) for this connection's trace.
+
+        Args:
+            name: what happened.
+            ago: seconds since it happened, for what came before OnConnected.
+            fields: facts about it; never a secret.
+        """
+
+    @property
+    def traces_wire(self) -> bool:
+        """Our extension: whether anybody records bytes, so that a provider need not prepare them for nobody."""
+        return False
+
+    def trace_wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
+        """Our extension: plain bytes that came in from the client or went out to it, for this connection's trace.
+
+        The provider has overwritten passwords at equal length and left out key events before LogonNotify.
         """
 
 
