@@ -15,10 +15,11 @@ Conventions of the package:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from io import BytesIO
 from struct import Struct
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from construct import Construct, ConstructError
@@ -234,6 +235,12 @@ int16 = _integer(-0x8000, 0x7FFF, "int16")
 int32 = _integer(-0x80000000, 0x7FFFFFFF, "int32")
 
 
+def required(**options: Any) -> Any:
+    """An attrs field without default, which may stand behind fields made by the helpers above: to mypy, which knows
+    only `attrs.field` itself, those have defaults."""
+    return attrs.field(**options)
+
+
 def fixed_bytes(size: int, *, optional: bool = False, **options: Any) -> Any:
     """An attrs field for exactly `size` bytes; with `optional` it may be None, which is its default then."""
 
@@ -334,3 +341,16 @@ def _terminated(encoded: bytes, terminator: bytes, size: int | None) -> bytes:
     if len(encoded) + len(terminator) > size:
         raise LocalProtocolError(f"a text of {len(encoded)} bytes and its NUL do not fit into {size}")
     return encoded.ljust(size, b"\0")
+
+
+# Codes on the wire
+
+_Code = TypeVar("_Code", bound=IntEnum)
+
+
+def known(kind: type[_Code], value: int) -> _Code | int:
+    """`value` as a member of `kind`, or as it is: a code that we do not know is not an error by itself."""
+    try:
+        return kind(value)
+    except ValueError:
+        return value
