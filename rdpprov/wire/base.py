@@ -202,7 +202,9 @@ def _one_line(error: ConstructError) -> str:
 # Field helpers for attrs classes. They return Any because they stand where the annotation names the type.
 
 
-def _integer(low: int, high: int, kind: str) -> Callable[..., Any]:
+def integer(low: int, high: int, kind: str) -> Callable[..., Any]:
+    """A field helper as `uint8` is: for `low` to `high`, named `kind` in reasons."""
+
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not (isinstance(value, int) and low <= value <= high):
             raise LocalProtocolError(f"{type(instance).__name__}.{attribute.name}: {value!r} is not a {kind}")
@@ -226,13 +228,15 @@ def _integer(low: int, high: int, kind: str) -> Callable[..., Any]:
     return helper
 
 
-uint8 = _integer(0, 0xFF, "uint8")
-uint16 = _integer(0, 0xFFFF, "uint16")
-uint32 = _integer(0, 0xFFFFFFFF, "uint32")
-uint64 = _integer(0, 0xFFFFFFFFFFFFFFFF, "uint64")
-int8 = _integer(-0x80, 0x7F, "int8")
-int16 = _integer(-0x8000, 0x7FFF, "int16")
-int32 = _integer(-0x80000000, 0x7FFFFFFF, "int32")
+uint3 = integer(0, 7, "uint3")
+uint4 = integer(0, 15, "uint4")
+uint8 = integer(0, 0xFF, "uint8")
+uint16 = integer(0, 0xFFFF, "uint16")
+uint32 = integer(0, 0xFFFFFFFF, "uint32")
+uint64 = integer(0, 0xFFFFFFFFFFFFFFFF, "uint64")
+int8 = integer(-0x80, 0x7F, "int8")
+int16 = integer(-0x8000, 0x7FFF, "int16")
+int32 = integer(-0x80000000, 0x7FFFFFFF, "int32")
 
 
 def required(**options: Any) -> Any:
