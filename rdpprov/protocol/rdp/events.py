@@ -122,7 +122,7 @@ class RefreshRequested:
 
 @attrs.frozen
 class OutputSuppressed:
-    """Suppress Output: the client shows nothing now, or shows again and wants everything anew. The owner debounces (fact
+    """Suppress Output: the client shows nothing now, or shows again and wants all of it. The owner debounces (fact
     45: mstsc sends a stop in its own handshake; obeyed at once it leaves a black desktop)."""
 
     suppressed: bool
