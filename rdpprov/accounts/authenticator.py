@@ -1,0 +1,128 @@
+"""The authenticator: one judge of names and passwords for NLA, the logon desktop, RFB, the web and the broker alike."""
+
+import weakref
+from abc import ABC, abstractmethod
+
+import structlog
+import trio
+
+from rdpprov.accounts.attempts import FailureCounter
+from rdpprov.accounts.users_file import PasswordHash, ScryptCost, Users, folded
+from rdpprov.api.identity import AuthenticatedUser, LogonError, NtStatus, UserToken
+from rdpprov.api.structures import UserCredential
+from rdpprov.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+
+class PasswordAuthenticator(ABC):
+    """What every `rdpprov.api.identity.Authenticator` does alike: count failures, slow down, remember its verdicts.
+
+    Checking happens in worker threads, for password hashes are slow on purpose.
+
+    Args:
+        failures: shared between authenticators whose failures count together. Default: one of its own.
+        threads: checks that run at once; the others wait their turn.
+    """
+
+    def __init__(self, *, failures: FailureCounter | None = None, threads: int = 2) -> None:
+        self._failures = FailureCounter() if failures is None else failures
+        self._limiter = trio.CapacityLimiter(threads)
+        # A verdict lives as long as somebody holds it; a copy, or one somebody made up, is none.
+        self._verdicts: weakref.WeakValueDictionary[object, AuthenticatedUser] = weakref.WeakValueDictionary()
+
+    async def authenticate(self, credential: UserCredential, *, client_address: str, how: str) -> AuthenticatedUser:
+        """Check a name and a password.
+
+        After 10 failures within 10 minutes from one address (IPv6: one /64), each further attempt from there is
+        answered after 2 s, good or bad.
+
+        Raises:
+            LogonError: STATUS_LOGON_FAILURE, whatever was wrong with name or password; STATUS_NO_LOGON_SERVERS if the
+                users cannot be looked up; what `_verify` raises.
+        """
+        started = trio.current_time()
+        try:
+            # Abandoned when the client goes: nobody waits for the rest of a hash, and the thread's place in the
+            # limiter is free only when it is done.
+            token = await trio.to_thread.run_sync(
+                self._verify, credential, how, abandon_on_cancel=True, limiter=self._limiter
+            )
+        except ConfigurationError as error:
+            log.error("users cannot be looked up", reason=str(error))
+            raise LogonError(f"users cannot be looked up: {error}", NtStatus.STATUS_NO_LOGON_SERVERS) from error
+        # Asked when the answer is there, not when the attempt comes: many attempts at once are slowed down too.
+        await trio.sleep_until(self._failures.answer_not_before(client_address, started, trio.current_time()))
+        if token is None:
+            self._failures.record(client_address, trio.current_time())
+            raise LogonError("unknown user, or wrong password")
+        verdict = AuthenticatedUser(token)
+        self._verdicts[verdict.verdict] = verdict
+        return verdict
+
+    def vouches_for(self, user: AuthenticatedUser) -> bool:
+        """Whether it is a verdict of this authenticator: the object itself, not one that looks like it."""
+        return self._verdicts.get(user.verdict) is user
+
+    async def check_account(self, token: UserToken) -> None:
+        """Check that the account still may log on, without a password.
+
+        Raises:
+            LogonError: it is gone, or cannot be looked up.
+        """
+        try:
+            exists = await trio.to_thread.run_sync(self._exists, token, abandon_on_cancel=True)
+        except ConfigurationError as error:
+            log.error("users cannot be looked up", reason=str(error))
+            raise LogonError(f"users cannot be looked up: {error}", NtStatus.STATUS_NO_LOGON_SERVERS) from error
+        if not exists:
+            raise LogonError(f"the account {token.name} is gone", NtStatus.STATUS_ACCOUNT_DISABLED)
+
+    @abstractmethod
+    def _verify(self, credential: UserCredential, how: str) -> UserToken | None:
+        """The user's token, or None if name or password are wrong. Runs in a worker thread, same work in both cases.
+
+        Raises:
+            ConfigurationError: users cannot be looked up.
+            LogonError: the password is right, but the account may not log on.
+        """
+
+    @abstractmethod
+    def _exists(self, token: UserToken) -> bool:
+        """Whether there is that account, and it may log on. Runs in a worker thread."""
+
+
+class FileAuthenticator(PasswordAuthenticator):
+    """The users of a users file (or of any other `Users`) may log on with their passwords.
+
+    Args:
+        users: read anew at each logon, so a change of the file holds at once.
+        decoy_cost: scrypt's cost for names that do not exist; must be the one that the users' hashes have, or the time
+            of an answer tells which names exist.
+        failures: see `PasswordAuthenticator`.
+        threads: see `PasswordAuthenticator`.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        *,
+        decoy_cost: ScryptCost | None = None,
+        failures: FailureCounter | None = None,
+        threads: int = 2,
+    ) -> None:
+        super().__init__(failures=failures, threads=threads)
+        self._users = users
+        self._decoy = PasswordHash(decoy_cost or ScryptCost(), salt=bytes(16), digest=bytes(32))
+
+    def _verify(self, credential: UserCredential, how: str) -> UserToken | None:
+        user = self._users.find(credential.user_name, credential.domain)
+        stored = self._decoy if user is None else user.password
+        matches = stored.verify(credential.password)
+        if user is None or not matches:
+            return None
+        return UserToken(user.name, user.domain, user.groups, how)
+
+    def _exists(self, token: UserToken) -> bool:
+        user = self._users.find(token.name, token.domain)
+        return user is not None and user.key == (folded(token.name), folded(token.domain))
