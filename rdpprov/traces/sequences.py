@@ -519,7 +519,7 @@ def _check_references(spec: SequenceSpec, sequences: Sequences) -> None:
             raise SpecificationError(f"{where}: branch after step {branch.after}, which is no step")
     calls = {step.call for step in spec.steps()}
     named: list[str | None] = [name for entry in spec.between for name in (entry.after, entry.until, entry.needs)]
-    named += [name for step in spec.steps() for name in (step.waits_for, step.dropped_by)]
-    for name in named:
-        if name is not None and name not in calls:
-            raise SpecificationError(f"{where}: there is no step {name!r}")
+    named += [found for step in spec.steps() for found in (step.waits_for, step.dropped_by)]
+    for reference in named:
+        if reference is not None and reference not in calls:
+            raise SpecificationError(f"{where}: there is no step {reference!r}")

@@ -1,0 +1,435 @@
+"""Recording traces: one recorder per connection, and one per worker for the service's start.
+
+The service tells its recorder of each call when it starts, and tells the `OpenCall` how it ended::
+
+    opened = recorder.call("service", "connection", "GetClientData", {})
+    try:
+        client = await connection.get_client_data()
+    except BaseException as error:
+        opened.failed(error)
+        raise
+    opened.returned(client)
+
+Recording never raises: a disk that is full ends the trace (and is logged), not the connection. It is meant to cost
+less than a tenth of what a connection costs, about 0.3 ms for 25 calls, so lines are gathered in memory and written
+where somebody may want to read them: after a failure, after the last step of a sequence, at the end.
+"""
+
+import datetime
+import functools
+import hashlib
+import os
+import time
+import urllib.parse
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import attrs
+import structlog
+import trio
+
+from rdpprov.errors import E_ABORT, E_NOTIMPL, E_UNEXPECTED, HResultError
+from rdpprov.traces.format import (
+    CallError,
+    CallLine,
+    EventLine,
+    Json,
+    Line,
+    Outcome,
+    Trace,
+    TraceHeader,
+    WireLine,
+    encode,
+    encode_line,
+    error_to_json,
+    in_order,
+    to_json,
+)
+
+E_TIMEOUT: Final = 0x800705B4
+"""HRESULT_FROM_WIN32(ERROR_TIMEOUT): a call that used up its limit."""
+
+FLUSH_AFTER: Final = frozenset({"StartListen", "ConnectNotify", "LogonNotify", "Uninitialize", "Close"})
+"""The calls after which a person may look at the file while the connection goes on."""
+
+FLUSH_BYTES: Final = 64 * 1024
+"""So much is held in memory at most, whatever else happens."""
+
+Observer = Callable[[CallLine], None]
+Clock = Callable[[], float]
+
+_log = structlog.get_logger(__name__)
+
+
+class OpenCall(Protocol):
+    """A call that has started. One of the two methods is called, once."""
+
+    def returned(self, result: object = None) -> None:
+        """It returned this."""
+
+    def failed(self, error: BaseException) -> None:
+        """It raised this."""
+
+
+class TraceRecorder(Protocol):
+    """Where the service tells what it does. None of the methods raises or waits."""
+
+    @property
+    def records_wire(self) -> bool:
+        """Whether `wire` keeps anything: if not, nobody needs to prepare the bytes."""
+
+    def call(self, source: str, target: str, call: str, args: Mapping[str, object]) -> OpenCall:
+        """A call starts.
+
+        Args:
+            source: who calls: an actor of `rdpprov.traces.sequences.ACTORS`. Where there are several managers or
+                listeners in one trace, "listener:NAME" tells them apart.
+            target: who is called, likewise.
+            call: the API's own spelling: "GetClientData".
+            args: by name; converted now, without secrets, so they may change later.
+        """
+
+    def event(self, name: str, /, *, ago: float = 0.0, **fields: object) -> None:
+        """A milestone, `ago` seconds back."""
+
+    def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
+        """Bytes inside TLS, `ago` seconds back; passwords in them are already overwritten."""
+
+    def subscribe(self, observer: Observer) -> None:
+        """From now on, `observer` is told of each call as it ends. It must not raise."""
+
+    def flush(self) -> None:
+        """Let readers of the file see what there is."""
+
+    def close(self) -> None:
+        """The end; calls still open are written as such. What comes later is not recorded."""
+
+
+def error_of(error: BaseException) -> CallError:
+    """What a trace says of an exception. Only our own errors have a reason that is known to hold no secret."""
+    if isinstance(error, HResultError):
+        return CallError(error.hresult, error.reason)
+    name = type(error).__name__
+    if isinstance(error, trio.TooSlowError | TimeoutError):
+        return CallError(E_TIMEOUT, "no answer within its limit")
+    if not isinstance(error, Exception):
+        return CallError(E_ABORT, "cancelled")  # trio.Cancelled and its like: the call was given up, it did not fail
+    return CallError(E_UNEXPECTED, name, exception=name)
+
+
+class _OpenCall:
+    """The `OpenCall` of every recorder: it remembers how the call started."""
+
+    __slots__ = ("_recorder", "args", "call", "n", "source", "t", "target")
+
+    def __init__(
+        self, recorder: "_Recorder", n: int, t: float, source: str, target: str, call: str, args: dict[str, Json]
+    ) -> None:
+        self._recorder = recorder
+        self.n = n
+        self.t = t
+        self.source = source
+        self.target = target
+        self.call = call
+        self.args = args
+
+    def returned(self, result: object = None) -> None:
+        self._recorder._call_ended(self, Outcome.RETURNED, result, None)
+
+    def failed(self, error: BaseException) -> None:
+        self._recorder._call_ended(self, Outcome.FAILED, None, error_of(error))
+
+
+class _NotRecorded:
+    """The `OpenCall` of a recorder that nobody listens to."""
+
+    __slots__ = ()
+
+    def returned(self, result: object = None) -> None:
+        pass
+
+    def failed(self, error: BaseException) -> None:
+        pass
+
+
+_NOT_RECORDED: Final = _NotRecorded()
+
+
+class _Recorder(ABC):
+    """What all recorders have in common: numbers, times, calls still open, observers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._calls = 0
+        self._open: dict[int, _OpenCall] = {}
+        self._observers: list[Observer] = []
+        self._closed = False
+
+    @property
+    def records_wire(self) -> bool:
+        return False
+
+    def call(self, source: str, target: str, call: str, args: Mapping[str, object]) -> OpenCall:
+        if self._closed:
+            return _NOT_RECORDED
+        self._calls += 1
+        values = {key: to_json(value) for key, value in args.items()} if args else {}
+        opened = _OpenCall(self, self._calls, self._now(), source, target, call, values)
+        self._open[opened.n] = opened
+        return opened
+
+    def event(self, name: str, /, *, ago: float = 0.0, **fields: object) -> None:
+        if not self._closed:
+            self._keep(EventLine(self._now(ago), name, {key: to_json(value) for key, value in fields.items()}))
+
+    def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
+        if self.records_wire and not self._closed:
+            self._keep(WireLine(self._now(ago), direction, bytes(data)))
+
+    def subscribe(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def flush(self) -> None:
+        """Nothing is held back, unless a subclass does."""
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        for opened in self._open.values():  # in the order of their starts, as a dict keeps it
+            self._keep_call(opened, None, Outcome.OPEN, None, None)
+        self._open.clear()
+        self._closed = True
+
+    def _now(self, ago: float = 0.0) -> float:
+        return round(self._clock() - self._started - ago, 6)
+
+    def _call_ended(self, opened: _OpenCall, outcome: Outcome, result: object, error: CallError | None) -> None:
+        if self._open.pop(opened.n, None) is None:
+            return  # the recorder was closed meanwhile, and wrote it as open
+        d = round(self._now() - opened.t, 6)
+        self._keep_call(opened, d, outcome, result, error)
+        if self._observers:
+            # No arguments and no result: observers are desktops, which have no business with them.
+            line = CallLine(opened.n, opened.t, d, opened.source, opened.target, opened.call, {}, outcome, None, error)
+            for observer in self._observers:
+                observer(line)
+
+    @abstractmethod
+    def _keep_call(
+        self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
+    ) -> None:
+        """A call has ended, or has not and the trace is being closed."""
+
+    @abstractmethod
+    def _keep(self, line: EventLine | WireLine) -> None:
+        """Something else has happened."""
+
+
+class NullRecorder(_Recorder):
+    """Keeps nothing; only observers are told. Without observers it costs next to nothing."""
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        super().__init__(clock)
+
+    def call(self, source: str, target: str, call: str, args: Mapping[str, object]) -> OpenCall:
+        """Without the arguments, which nobody would see."""
+        return super().call(source, target, call, {}) if self._observers else _NOT_RECORDED
+
+    def event(self, name: str, /, *, ago: float = 0.0, **fields: object) -> None:
+        """Dropped before anything is converted."""
+
+    def _keep_call(
+        self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
+    ) -> None:
+        pass
+
+    def _keep(self, line: EventLine | WireLine) -> None:
+        pass
+
+
+class MemoryRecorder(_Recorder):
+    """Keeps the lines, in the order in which a file would have them: for tests, and for replay to compare."""
+
+    def __init__(self, header: TraceHeader | None = None, clock: Clock = time.perf_counter, wire: bool = False) -> None:
+        super().__init__(clock)
+        self.header = header or TraceHeader("connection")
+        self._records_wire = wire
+        self._lines: list[Line] = []
+
+    @property
+    def records_wire(self) -> bool:
+        """As the constructor was told."""
+        return self._records_wire
+
+    def trace(self) -> Trace:
+        """What has been recorded so far, without the calls that are still open."""
+        return in_order(Trace(self.header, tuple(self._lines)))
+
+    def _keep_call(
+        self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
+    ) -> None:
+        start = (opened.n, opened.t, d, opened.source, opened.target, opened.call, opened.args)
+        self._lines.append(CallLine(*start, outcome, to_json(result), error, line_number=len(self._lines) + 2))
+
+    def _keep(self, line: EventLine | WireLine) -> None:
+        self._lines.append(attrs.evolve(line, line_number=len(self._lines) + 2))
+
+
+class FileRecorder(_Recorder):
+    """Writes a trace file, which only its owner can read.
+
+    Raises:
+        OSError: the file cannot be made, or exists already.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: TraceHeader,
+        clock: Clock = time.perf_counter,
+        wire: bool = False,
+    ) -> None:
+        super().__init__(clock)
+        self.path = Path(path)
+        self._records_wire = wire
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._file: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        if not header.started:
+            header = attrs.evolve(
+                header, started=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+            )
+        self._hold(encode_line(header.to_line()))
+
+    @property
+    def records_wire(self) -> bool:
+        """As the constructor was told, until the disk is full."""
+        return self._records_wire and self._file is not None
+
+    def flush(self) -> None:
+        """Write what is held in memory. An error ends the trace, not the caller."""
+        if self._file is None or not self._held:
+            return
+        data = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError as error:
+            _log.warning("trace ends early", path=str(self.path), reason=str(error))
+            self._release()
+
+    def close(self) -> None:
+        """Write the calls that are still open, and close the file."""
+        super().close()
+        self.flush()
+        self._release()
+
+    def _release(self) -> None:
+        file, self._file = self._file, None
+        self._held.clear()
+        if file is not None:
+            os.close(file)
+
+    def _keep_call(
+        self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
+    ) -> None:
+        # The line of `CallLine.to_line` put together by hand, since this runs once a call: most calls have no
+        # arguments and no result, so there is little for the encoder to do.
+        duration = "" if d is None else f'"d":{d!r},'
+        args = encode(opened.args) if opened.args else "{}"
+        end = "}"
+        if outcome is Outcome.RETURNED:
+            end = ',"result":null}' if result is None else f',"result":{encode(to_json(result))}}}'
+        elif error is not None:
+            end = f',"error":{encode(error_to_json(error))}}}'
+        middle = _encoded_names(opened.source, opened.target, opened.call)
+        self._hold(f'{{"n":{opened.n},"t":{opened.t!r},{duration}{middle}{args}{end}\n'.encode("ascii"))
+        if opened.call in FLUSH_AFTER or (error is not None and error.hresult != E_NOTIMPL):
+            self.flush()
+
+    def _keep(self, line: EventLine | WireLine) -> None:
+        self._hold(encode_line(line.to_line()))
+
+    def _hold(self, line: bytes) -> None:
+        if self._file is None:
+            return
+        self._held.append(line)
+        self._held_bytes += len(line)
+        if self._held_bytes > FLUSH_BYTES:
+            self.flush()
+
+
+@functools.lru_cache(1024)
+def _encoded_names(source: str, target: str, call: str) -> str:
+    return f'"from":{encode(source)},"to":{encode(target)},"call":{encode(call)},"args":'
+
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+
+
+class TraceDirectory:
+    """The directory that ``serve --trace-dir`` names: private, made when it is not there.
+
+    Args:
+        path: the directory.
+        worker: the number of this worker process; part of every file name.
+        wire: record bytes too.
+        clock: seconds, as `trio.current_time` gives them.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], worker: int = 1, wire: bool = False, clock: Clock = time.perf_counter
+    ) -> None:
+        self.path = Path(path)
+        self.worker = worker
+        self.wire = wire
+        self._clock = clock
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def service_recorder(self) -> TraceRecorder:
+        """For the start and the stop of this worker: ``service-<worker>.jsonl``."""
+        return self._recorder(f"service-{self.worker}", TraceHeader("service"))
+
+    def connection_recorder(self, protocol: str, listener: str, connection_id: int) -> TraceRecorder:
+        """For one connection: ``<listener>-<worker>-<connection>.jsonl``."""
+        name = f"{_file_name(listener)}-{self.worker}-{connection_id}"
+        return self._recorder(name, TraceHeader("connection", protocol=protocol, listener=listener))
+
+    def _recorder(self, name: str, header: TraceHeader) -> TraceRecorder:
+        """A file of that name; one that an earlier run left is moved aside. If there can be no file, no trace."""
+        path = self.path / f"{name}.jsonl"
+        try:
+            try:
+                return FileRecorder(path, header, self._clock, self.wire)
+            except FileExistsError:
+                _move_aside(path)
+                return FileRecorder(path, header, self._clock, self.wire)
+        except OSError as error:
+            _log.warning("no trace", path=str(path), reason=str(error))
+            return NullRecorder(self._clock)
+
+
+def _file_name(listener: str) -> str:
+    """A listener's name as part of a file name: nothing in it leads elsewhere, and different names stay different."""
+    quoted = urllib.parse.quote(listener, safe="")
+    if quoted.startswith("."):
+        quoted = f"%2E{quoted[1:]}"
+    if len(quoted) > 100:  # a file name has 255 bytes
+        quoted = f"{quoted[:80]}-{hashlib.sha256(listener.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return quoted
+
+
+def _move_aside(path: Path) -> None:
+    """Rename what an earlier run left: ``desk-1-7.jsonl`` to ``desk-1-7.1.jsonl``, or the next number that is free."""
+    number = 1
+    while os.path.lexists(aside := path.with_suffix(f".{number}.jsonl")):
+        number += 1
+    path.rename(aside)
