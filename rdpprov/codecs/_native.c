@@ -1,0 +1,1167 @@
+/* rdpprov.codecs._native: the loops over pixels that numpy cannot do.
+ *
+ * Optional. rdpprov.codecs has the same functions in Python and numpy, and both give the same bytes (tests/codecs
+ * compares them). Only the Limited API of Python 3.11 is used, so one build serves every later version.
+ *
+ * How this file stays safe:
+ *   - Arguments are checked and sizes computed before the GIL is released; nothing of Python is touched after that.
+ *   - Pixels are read once, into memory of our own (load_tile), and everything is computed from that copy. Another
+ *     thread or process may draw into the source meanwhile: that can make a picture torn, never a length wrong, and
+ *     digest and encoded bytes always speak of the same pixels.
+ *   - Every write into an output goes through a struct sink, which knows where the memory ends.
+ */
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(_MSC_VER) && defined(_M_X64)
+#include <intrin.h>
+#endif
+
+#if PY_BIG_ENDIAN
+#error "pixels are compared as little-endian words; the build goes on without this extension"
+#endif
+
+#define MAX_SIDE 8192              /* the largest desktop, [MS-RDPBCGR] 2.2.1.3.2 */
+#define MAX_RLE_PIXELS 65535       /* every length then fits the 16 bits of a mega order */
+#define DIGEST_SIZE 32
+
+/* ------------------------------------------------------------------------------------------------ Pictures */
+
+struct picture {
+    Py_buffer view;
+    const uint8_t *first_row; /* rows lie `stride` bytes apart, which may be negative */
+    Py_ssize_t stride;
+    size_t width, height;
+};
+
+struct tile {
+    size_t left, top, right, bottom;
+};
+
+/* Borrow an array of shape (height, width, 4), uint8, pixels contiguous within a row. */
+static int
+get_picture(PyObject *object, struct picture *picture)
+{
+    Py_buffer *view = &picture->view;
+
+    if (PyObject_GetBuffer(object, view, PyBUF_STRIDES | PyBUF_FORMAT) < 0)
+        return -1;
+    if (view->ndim != 3 || view->itemsize != 1 || (view->format != NULL && strcmp(view->format, "B") != 0)
+        || view->shape[2] != 4 || view->strides[2] != 1 || (view->shape[1] > 1 && view->strides[1] != 4)) {
+        PyErr_SetString(PyExc_ValueError, "a picture is an array (height, width, 4) of uint8 with whole pixels");
+        goto refuse;
+    }
+    if (view->shape[0] < 1 || view->shape[1] < 1 || view->shape[0] > MAX_SIDE || view->shape[1] > MAX_SIDE) {
+        PyErr_SetString(PyExc_ValueError, "a picture is 1 to 8192 pixels wide and high");
+        goto refuse;
+    }
+    picture->first_row = view->buf;
+    picture->stride = view->strides[0];
+    picture->height = (size_t)view->shape[0];
+    picture->width = (size_t)view->shape[1];
+    return 0;
+
+refuse:
+    PyBuffer_Release(view);
+    return -1;
+}
+
+/* Tiles come as int32 left, top, right, bottom (exclusive). All must lie in the picture and be at most
+ * max_pixels large when their width is rounded up to a multiple of four. */
+static struct tile *
+get_tiles(const Py_buffer *view, const struct picture *picture, size_t max_pixels, size_t *count)
+{
+    struct tile *tiles;
+    size_t i;
+
+    if (view->len % 16 != 0) {
+        PyErr_SetString(PyExc_ValueError, "a tile is four int32");
+        return NULL;
+    }
+    *count = (size_t)view->len / 16;
+    tiles = malloc((*count ? *count : 1) * sizeof *tiles);
+    if (tiles == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (i = 0; i < *count; i++) {
+        int32_t edge[4];
+        memcpy(edge, (const uint8_t *)view->buf + 16 * i, sizeof edge);
+        if (edge[0] < 0 || edge[1] < 0 || edge[2] <= edge[0] || edge[3] <= edge[1]
+            || (size_t)edge[2] > picture->width || (size_t)edge[3] > picture->height
+            || (((size_t)(edge[2] - edge[0]) + 3) & ~(size_t)3) * (size_t)(edge[3] - edge[1]) > max_pixels) {
+            PyErr_SetString(PyExc_ValueError, "a tile lies outside the picture or is too large");
+            free(tiles);
+            return NULL;
+        }
+        tiles[i] = (struct tile){(size_t)edge[0], (size_t)edge[1], (size_t)edge[2], (size_t)edge[3]};
+    }
+    return tiles;
+}
+
+static const uint8_t *
+row_of(const struct picture *picture, const struct tile *tile, size_t y)
+{
+    return picture->first_row + (Py_ssize_t)(tile->top + y) * picture->stride + 4 * (Py_ssize_t)tile->left;
+}
+
+static uint32_t
+load_colour(const uint8_t *from)
+{
+    uint32_t value;
+    memcpy(&value, from, sizeof value);
+    return value & 0xFFFFFF;
+}
+
+/* Copy a tile as 0x00RRGGBB, each row lengthened to `width` by its last pixel. */
+static void
+load_tile(const struct picture *picture, const struct tile *tile, size_t width, uint32_t *pixels)
+{
+    size_t columns = tile->right - tile->left, rows = tile->bottom - tile->top, x, y;
+
+    for (y = 0; y < rows; y++) {
+        const uint8_t *from = row_of(picture, tile, y);
+        for (x = 0; x < columns; x++)
+            pixels[x] = load_colour(from + 4 * x);
+        for (; x < width; x++)
+            pixels[x] = pixels[columns - 1];
+        pixels += width;
+    }
+}
+
+/* 0x00RRGGBB to the pixel value of a depth: the upper bits of each colour, no dithering (it ruins every run). */
+static void
+reduce_depth(uint32_t *pixels, size_t count, int bits_per_pixel)
+{
+    size_t i;
+
+    if (bits_per_pixel == 16) {
+        for (i = 0; i < count; i++) {
+            uint32_t v = pixels[i];
+            pixels[i] = (v >> 8 & 0xF800) | (v >> 5 & 0x07E0) | (v >> 3 & 0x001F);
+        }
+    } else if (bits_per_pixel == 15) {
+        for (i = 0; i < count; i++) {
+            uint32_t v = pixels[i];
+            pixels[i] = (v >> 9 & 0x7C00) | (v >> 6 & 0x03E0) | (v >> 3 & 0x001F);
+        }
+    }
+}
+
+static size_t
+bytes_of(int bits_per_pixel)
+{
+    return ((size_t)bits_per_pixel + 7) / 8;
+}
+
+/* --------------------------------------------------------------------------------------------------- Output */
+
+/* Every write below asks for just the bytes that it writes, so an encoder fails if, and only if, its whole stream does
+ * not fit. */
+struct sink {
+    uint8_t *at;
+    const uint8_t *end;
+};
+
+static int
+has_room(const struct sink *sink, size_t count)
+{
+    return (size_t)(sink->end - sink->at) >= count;
+}
+
+static void
+store_pixel(uint8_t *at, uint32_t pixel, size_t bytes)
+{
+    at[0] = (uint8_t)pixel;
+    if (bytes > 1)
+        at[1] = (uint8_t)(pixel >> 8);
+    if (bytes > 2)
+        at[2] = (uint8_t)(pixel >> 16);
+    if (bytes > 3)
+        at[3] = 0xFF; /* the X of BGRX: opaque, for clients that look */
+}
+
+static int
+put_pixels(struct sink *sink, const uint32_t *pixels, size_t count, size_t bytes)
+{
+    size_t i;
+
+    if (!has_room(sink, count * bytes))
+        return -1;
+    if (bytes == 2) {
+        for (i = 0; i < count; i++)
+            store_pixel(sink->at + 2 * i, pixels[i], 2);
+    } else if (bytes == 3) {
+        for (i = 0; i < count; i++)
+            store_pixel(sink->at + 3 * i, pixels[i], 3);
+    } else {
+        for (i = 0; i < count; i++)
+            store_pixel(sink->at + bytes * i, pixels[i], bytes);
+    }
+    sink->at += count * bytes;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------- Interleaved RLE, encoding */
+
+/* How many elements from `from` to `end` equal `value`. */
+static size_t
+run_length(const uint32_t *values, size_t from, size_t end, uint32_t value)
+{
+    size_t i = from;
+
+    if (i >= end || values[i] != value)
+        return 0;
+    i++;
+    if (i >= end || values[i] != value)
+        return i - from;
+    while (end - i >= 8) {
+        uint32_t differ = 0;
+        int k;
+        for (k = 0; k < 8; k++)
+            differ |= values[i + k] ^ value;
+        if (differ)
+            break;
+        i += 8;
+    }
+    while (i < end && values[i] == value)
+        i++;
+    return i - from;
+}
+
+struct order {
+    uint8_t code;     /* the id, shifted to the top bits */
+    uint8_t in_code;  /* lengths up to this lie in the code byte, up to this + 256 in the next */
+    uint8_t mega;     /* with a 16-bit length */
+};
+
+static const struct order BACKGROUND_RUN = {0x00, 31, 0xF0}, FOREGROUND_RUN = {0x20, 31, 0xF1},
+                          SET_FOREGROUND_RUN = {0xC0, 15, 0xF6}, COLOUR_RUN = {0x60, 31, 0xF3},
+                          COLOUR_IMAGE = {0x80, 31, 0xF4};
+
+static int
+put_order(struct sink *sink, const struct order *order, size_t length)
+{
+    if (!has_room(sink, length <= order->in_code ? 1 : length <= (size_t)order->in_code + 256 ? 2 : 3))
+        return -1;
+    if (length <= order->in_code) {
+        *sink->at++ = (uint8_t)(order->code | length);
+    } else if (length <= (size_t)order->in_code + 256) {
+        *sink->at++ = order->code;
+        *sink->at++ = (uint8_t)(length - order->in_code - 1);
+    } else {
+        *sink->at++ = order->mega;
+        *sink->at++ = (uint8_t)length;
+        *sink->at++ = (uint8_t)(length >> 8);
+    }
+    return 0;
+}
+
+#define MAX_IMAGE 248 /* pixels of a foreground/background image: the most that the code byte can say */
+
+/* rle.py, _encode_python, has the same decisions in the same order; its comments say why. */
+static int
+encode_rle(const uint32_t *pixels, uint32_t *delta, size_t width, size_t count, int bits_per_pixel, struct sink *sink)
+{
+    size_t bytes = bytes_of(bits_per_pixel), literals = 0, i;
+    uint32_t foreground = ((uint32_t)1 << bits_per_pixel) - 1;
+
+    memcpy(delta, pixels, (width < count ? width : count) * sizeof *delta);
+    for (i = width; i < count; i++)
+        delta[i] = pixels[i] ^ pixels[i - width];
+
+    for (i = 0; i < count;) {
+        size_t end = i < width ? width : count;
+        uint32_t change = delta[i], other = change;
+        size_t colour = run_length(pixels, i, count, pixels[i]);
+        size_t run = run_length(delta, i, end, change);
+        size_t best = colour > run ? colour : run, image = 0, length;
+        const struct order *order = NULL;
+
+        if (best < 8) {
+            size_t last = end - i < MAX_IMAGE ? end : i + MAX_IMAGE, j;
+            for (j = i + run; j < last; j++) {
+                if (delta[j] == 0 || delta[j] == other)
+                    continue;
+                if (other != 0)
+                    break;
+                other = delta[j];
+            }
+            image = (j - i) & ~(size_t)7;
+            if (image < 16 && best >= 4)
+                image = 0;
+        }
+        length = run;
+        if (image == 0) {
+            if (colour >= 3 && (colour > run || (colour == run && change != 0 && change != foreground))) {
+                order = &COLOUR_RUN;
+                length = colour;
+            } else if (change == 0) {
+                order = run >= 2 || literals == 0 ? &BACKGROUND_RUN : NULL;
+            } else if (change == foreground) {
+                order = run >= 2 || literals == 0 ? &FOREGROUND_RUN : NULL;
+            } else if (run >= 3) {
+                order = &SET_FOREGROUND_RUN;
+            }
+            if (order == NULL) {
+                literals++;
+                i++;
+                continue;
+            }
+        }
+        if (literals != 0) {
+            if (put_order(sink, &COLOUR_IMAGE, literals) < 0
+                || put_pixels(sink, pixels + i - literals, literals, bytes) < 0)
+                return -1;
+            literals = 0;
+        }
+        if (image != 0) {
+            size_t j, k;
+            if (!has_room(sink, 1 + (other == foreground ? 0 : bytes + (image / 8 > 15)) + image / 8))
+                return -1;
+            if (other == foreground) {
+                *sink->at++ = (uint8_t)(0x40 | image / 8);
+            } else {
+                foreground = other;
+                *sink->at++ = (uint8_t)(image / 8 <= 15 ? 0xD0 | image / 8 : 0xD0);
+                if (image / 8 > 15)
+                    *sink->at++ = (uint8_t)(image - 1);
+                store_pixel(sink->at, foreground, bytes);
+                sink->at += bytes;
+            }
+            for (j = 0; j < image; j += 8) {
+                uint8_t mask = 0;
+                for (k = 0; k < 8; k++)
+                    mask = (uint8_t)(mask | (delta[i + j + k] != 0) << k);
+                *sink->at++ = mask;
+            }
+            i += image;
+            continue;
+        }
+        if (put_order(sink, order, length) < 0)
+            return -1;
+        if (order == &SET_FOREGROUND_RUN) {
+            foreground = change;
+            if (put_pixels(sink, &foreground, 1, bytes) < 0)
+                return -1;
+        } else if (order == &COLOUR_RUN) {
+            if (put_pixels(sink, pixels + i, 1, bytes) < 0)
+                return -1;
+        }
+        i += length;
+    }
+    if (literals != 0
+        && (put_order(sink, &COLOUR_IMAGE, literals) < 0 || put_pixels(sink, pixels + i - literals, literals, bytes) < 0))
+        return -1;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------ Planar, encoding */
+
+static size_t
+byte_run_length(const uint8_t *values, size_t from, size_t end, uint8_t value)
+{
+    size_t i = from;
+    uint64_t eight = value * UINT64_C(0x0101010101010101), here;
+
+    while (end - i >= 8) {
+        memcpy(&here, values + i, 8);
+        if (here != eight)
+            break;
+        i += 8;
+    }
+    while (i < end && values[i] == value)
+        i++;
+    return i - from;
+}
+
+/* The longest piece of a run of n that fits and leaves nothing, or a run of at least 3, behind. */
+static size_t
+piece_of_run(size_t n, size_t most)
+{
+    if (n <= most)
+        return n;
+    return n - most >= 3 ? most : n - 3;
+}
+
+static int
+put_segments(struct sink *sink, const uint8_t *raw, size_t count, size_t run)
+{
+    size_t piece;
+
+    for (; count > 15; count -= 15, raw += 15) {
+        if (!has_room(sink, 16))
+            return -1;
+        *sink->at++ = 0xF0;
+        memcpy(sink->at, raw, 15);
+        sink->at += 15;
+    }
+    if (count != 0) {
+        if (!has_room(sink, 1 + count))
+            return -1;
+        piece = piece_of_run(run, 15);
+        *sink->at++ = (uint8_t)(count << 4 | piece);
+        memcpy(sink->at, raw, count);
+        sink->at += count;
+        run -= piece;
+    }
+    while (run != 0) {
+        if (!has_room(sink, 1))
+            return -1;
+        piece = piece_of_run(run, 47);
+        *sink->at++ = (uint8_t)(piece < 16 ? piece : piece < 32 ? (piece - 16) << 4 | 1 : (piece - 32) << 4 | 2);
+        run -= piece;
+    }
+    return 0;
+}
+
+static int
+encode_plane_row(struct sink *sink, const uint8_t *values, size_t width)
+{
+    size_t i = 0, raw = 0;
+    uint8_t last = 0;
+
+    while (i < width) {
+        size_t run = byte_run_length(values, i, width, last);
+        if (run >= 3) {
+            if (put_segments(sink, values + raw, i - raw, run) < 0)
+                return -1;
+            i += run;
+            raw = i;
+        } else {
+            last = values[i++];
+        }
+    }
+    return raw < width ? put_segments(sink, values + raw, width - raw, 0) : 0;
+}
+
+/* `row` is scratch of width bytes, `same` of height bytes. */
+static int
+encode_planar(const uint32_t *pixels, uint8_t *row, uint8_t *same, size_t width, size_t height, int header,
+              struct sink *sink)
+{
+    int shift;
+    size_t x, y;
+
+    if (!has_room(sink, 1))
+        return -1;
+    *sink->at++ = (uint8_t)header;
+    if (!(header & 0x10)) {
+        size_t count = width * height;
+        if (!has_room(sink, (header & 0x20 ? 3 : 4) * count + 1))
+            return -1;
+        if (!(header & 0x20)) {
+            memset(sink->at, 0xFF, count);
+            sink->at += count;
+        }
+        for (shift = 16; shift >= 0; shift -= 8)
+            for (x = 0; x < count; x++)
+                *sink->at++ = (uint8_t)(pixels[x] >> shift);
+        *sink->at++ = 0;
+        return 0;
+    }
+    same[0] = 0;
+    for (y = 1; y < height; y++)
+        same[y] = memcmp(pixels + y * width, pixels + (y - 1) * width, width * sizeof *pixels) == 0;
+    for (shift = header & 0x20 ? 16 : 24; shift >= 0; shift -= 8) {
+        for (y = 0; y < height; y++) {
+            const uint32_t *here = pixels + y * width, *above = here - (y != 0 ? width : 0);
+            if (shift == 24) {
+                memset(row, y == 0 ? 0xFF : 0, width);
+            } else if (y == 0) {
+                for (x = 0; x < width; x++)
+                    row[x] = (uint8_t)(here[x] >> shift);
+            } else if (same[y]) {
+                memset(row, 0, width);
+            } else {
+                for (x = 0; x < width; x++) {
+                    uint8_t d = (uint8_t)((here[x] >> shift) - (above[x] >> shift));
+                    row[x] = (uint8_t)(d << 1 ^ (d & 0x80 ? 0xFF : 0));
+                }
+            }
+            if (encode_plane_row(sink, row, width) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------------------------- Digest */
+
+/* Two rounds of NH over 64-bit words with a Toeplitz-shifted key: the hash of UMAC (Black, Halevi, Krawczyk, Krovetz,
+ * Rogaway, "UMAC: Fast and Secure Message Authentication", CRYPTO '99, theorem 4.2). For any two different pictures of
+ * one size the chance, over the random key, that all 256 bits agree is at most 2**-128. */
+
+struct digest {
+    uint64_t low[2], high[2];
+};
+
+static void
+add_product(struct digest *sum, int round, uint64_t a, uint64_t b)
+{
+    uint64_t low, high;
+#if defined(__SIZEOF_INT128__)
+    __extension__ typedef unsigned __int128 uint128;
+    uint128 product = (uint128)a * b;
+    low = (uint64_t)product;
+    high = (uint64_t)(product >> 64);
+#elif defined(_MSC_VER) && defined(_M_X64)
+    low = _umul128(a, b, &high);
+#else
+    uint64_t a0 = a & 0xFFFFFFFF, a1 = a >> 32, b0 = b & 0xFFFFFFFF, b1 = b >> 32;
+    uint64_t middle = a1 * b0 + (a0 * b0 >> 32);
+    uint64_t other = a0 * b1 + (middle & 0xFFFFFFFF);
+    low = a * b;
+    high = a1 * b1 + (middle >> 32) + (other >> 32);
+#endif
+    sum->low[round] += low;
+    sum->high[round] += high + (sum->low[round] < low);
+}
+
+static uint64_t
+load64(const uint8_t *from)
+{
+    uint64_t value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+/* The X bytes of BGRX count for nothing. A row's missing pixels count as zero. */
+static const uint8_t *
+digest_row(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t *key)
+{
+    static const uint8_t colour[8] = {0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0};
+    uint64_t mask = load64(colour);
+    struct digest here = *sum;
+
+    for (; columns >= 4; columns -= 4, row += 16, key += 16) {
+        uint64_t a = load64(row) & mask, b = load64(row + 8) & mask;
+        add_product(&here, 0, a + load64(key), b + load64(key + 8));
+        add_product(&here, 1, a + load64(key + 16), b + load64(key + 24));
+    }
+    if (columns != 0) {
+        uint8_t last[16] = {0};
+        uint64_t a, b;
+        memcpy(last, row, 4 * columns);
+        a = load64(last) & mask;
+        b = load64(last + 8) & mask;
+        add_product(&here, 0, a + load64(key), b + load64(key + 8));
+        add_product(&here, 1, a + load64(key + 16), b + load64(key + 24));
+        key += 16;
+    }
+    *sum = here;
+    return key;
+}
+
+/* The number of key bytes that a tile of these pixels (width rounded up to four) needs. */
+static size_t
+key_size(size_t pixels)
+{
+    return 4 * pixels + 16;
+}
+
+static void
+digest_tile(const struct picture *picture, const struct tile *tile, const uint8_t *key, uint8_t *out)
+{
+    struct digest sum = {{0, 0}, {0, 0}};
+    size_t y;
+
+    for (y = 0; y < tile->bottom - tile->top; y++)
+        key = digest_row(&sum, row_of(picture, tile, y), tile->right - tile->left, key);
+    memcpy(out, &sum, DIGEST_SIZE);
+}
+
+/* The same of pixels that load_tile has copied. */
+static void
+digest_copy(const uint32_t *pixels, size_t width, const struct tile *tile, const uint8_t *key, uint8_t *out)
+{
+    struct digest sum = {{0, 0}, {0, 0}};
+    size_t y;
+
+    for (y = 0; y < tile->bottom - tile->top; y++)
+        key = digest_row(&sum, (const uint8_t *)(pixels + y * width), tile->right - tile->left, key);
+    memcpy(out, &sum, DIGEST_SIZE);
+}
+
+/* ----------------------------------------------------------------------------------------- Python: encoding */
+
+static int
+check_depth(int bits_per_pixel, int header)
+{
+    if (bits_per_pixel != 15 && bits_per_pixel != 16 && bits_per_pixel != 24 && bits_per_pixel != 32) {
+        PyErr_SetString(PyExc_ValueError, "bits_per_pixel is 15, 16, 24 or 32");
+        return -1;
+    }
+    if ((header & ~0x30) != 0) {
+        PyErr_SetString(PyExc_ValueError, "a planar format header is 0x00, 0x10, 0x20 or 0x30");
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(encode_doc,
+"encode(pixels, bits_per_pixel, format_header, limit) -> bytes | None\n\n"
+"One picture as interleaved RLE (15, 16, 24) or planar (32); None if it takes more than limit bytes.");
+
+static PyObject *
+encode(PyObject *module, PyObject *args)
+{
+    PyObject *source, *result = NULL;
+    struct picture picture;
+    struct tile whole = {0, 0, 0, 0};
+    struct sink sink;
+    Py_ssize_t limit;
+    size_t count, capacity;
+    uint32_t *pixels = NULL, *delta = NULL;
+    uint8_t *out = NULL;
+    int bits_per_pixel, header, failed;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "Oiin:encode", &source, &bits_per_pixel, &header, &limit))
+        return NULL;
+    if (check_depth(bits_per_pixel, header) < 0 || get_picture(source, &picture) < 0)
+        return NULL;
+    whole.right = picture.width;
+    whole.bottom = picture.height;
+    count = picture.width * picture.height;
+    if (bits_per_pixel != 32 && count > MAX_RLE_PIXELS) {
+        PyErr_SetString(PyExc_ValueError, "too many pixels for interleaved RLE");
+        goto done;
+    }
+    if (limit < 0)
+        limit = 0;
+    /* Longer than any stream of ours: an RLE order of n pixels takes 3 bytes, a colour, and n pixels or less; a plane
+     * row takes its bytes and a control byte for each 15. */
+    capacity = bits_per_pixel != 32 ? count * (3 + 2 * bytes_of(bits_per_pixel))
+                                    : 4 * (count + picture.height * (picture.width / 15 + 1)) + 2;
+    pixels = malloc(count * sizeof *pixels);
+    delta = malloc(bits_per_pixel != 32 ? count * sizeof *delta : picture.width + picture.height);
+    out = malloc(capacity);
+    if (pixels == NULL || delta == NULL || out == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    sink = (struct sink){out, out + capacity};
+    Py_BEGIN_ALLOW_THREADS
+    load_tile(&picture, &whole, picture.width, pixels);
+    if (bits_per_pixel != 32) {
+        reduce_depth(pixels, count, bits_per_pixel);
+        failed = encode_rle(pixels, delta, picture.width, count, bits_per_pixel, &sink);
+    } else {
+        failed = encode_planar(pixels, (uint8_t *)delta, (uint8_t *)delta + picture.width, picture.width,
+                               picture.height, header, &sink);
+    }
+    Py_END_ALLOW_THREADS
+    if (failed || sink.at - out > limit)
+        result = Py_NewRef(Py_None);
+    else
+        result = PyBytes_FromStringAndSize((const char *)out, sink.at - out);
+
+done:
+    free(pixels);
+    free(delta);
+    free(out);
+    PyBuffer_Release(&picture.view);
+    return result;
+}
+
+struct encoded {
+    uint8_t *data;
+    size_t length;
+    int compressed;
+    uint8_t digest[DIGEST_SIZE];
+};
+
+PyDoc_STRVAR(encode_tiles_doc,
+"encode_tiles(pixels, tiles, bits_per_pixel, format_header, key) -> list[tuple[bool, bytes, bytes]]\n\n"
+"For each tile: is it compressed, the data, the digest. See rdpprov.codecs.tiles.encode_tiles.");
+
+static PyObject *
+encode_tiles(PyObject *module, PyObject *args)
+{
+    PyObject *source, *result = NULL;
+    struct picture picture;
+    struct tile *tiles = NULL;
+    struct encoded *encoded = NULL;
+    Py_buffer rectangles, key;
+    size_t count, largest = 0, capacity = 0, bytes, i;
+    uint32_t *pixels = NULL, *delta = NULL;
+    uint8_t *out = NULL;
+    int bits_per_pixel, header;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "Oy*iiy*:encode_tiles", &source, &rectangles, &bits_per_pixel, &header, &key))
+        return NULL;
+    if (check_depth(bits_per_pixel, header) < 0 || get_picture(source, &picture) < 0) {
+        PyBuffer_Release(&rectangles);
+        PyBuffer_Release(&key);
+        return NULL;
+    }
+    tiles = get_tiles(&rectangles, &picture, MAX_RLE_PIXELS, &count);
+    if (tiles == NULL)
+        goto done;
+    bytes = bytes_of(bits_per_pixel);
+    for (i = 0; i < count; i++) {
+        size_t width = (tiles[i].right - tiles[i].left + 3) & ~(size_t)3, height = tiles[i].bottom - tiles[i].top;
+        largest = width * height > largest ? width * height : largest;
+        if (width * height * bytes > SIZE_MAX - capacity) {
+            PyErr_NoMemory();
+            goto done;
+        }
+        capacity += width * height * bytes; /* what does not get smaller is stored raw */
+    }
+    if (count != 0 && (size_t)key.len < key_size(largest)) {
+        PyErr_SetString(PyExc_ValueError, "the key is too short for these tiles");
+        goto done;
+    }
+    encoded = malloc((count ? count : 1) * sizeof *encoded);
+    pixels = malloc((largest ? largest : 1) * sizeof *pixels);
+    /* For planar this is a row (not wider than the tile's pixels) and a flag for each row. */
+    delta = malloc((largest ? largest : 1) * sizeof *delta);
+    out = malloc(capacity ? capacity : 1);
+    if (encoded == NULL || pixels == NULL || delta == NULL || out == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+
+    Py_BEGIN_ALLOW_THREADS
+    uint8_t *next = out;
+    for (i = 0; i < count; i++) {
+        size_t width = (tiles[i].right - tiles[i].left + 3) & ~(size_t)3, height = tiles[i].bottom - tiles[i].top;
+        size_t raw = width * height * bytes;
+        /* A compressed bitmap may carry 8 bytes of TS_CD_HEADER, so it must be shorter by that. `next` has at least
+         * `raw` bytes left: that many were counted for this tile, and no tile before it took more than its own. */
+        struct sink sink = {next, next + (raw > 8 ? raw - 8 : 0)};
+        load_tile(&picture, &tiles[i], width, pixels);
+        digest_copy(pixels, width, &tiles[i], key.buf, encoded[i].digest);
+        if (bits_per_pixel != 32) {
+            reduce_depth(pixels, width * height, bits_per_pixel);
+            encoded[i].compressed = encode_rle(pixels, delta, width, width * height, bits_per_pixel, &sink) == 0;
+        } else {
+            encoded[i].compressed = encode_planar(pixels, (uint8_t *)delta, (uint8_t *)delta + width, width, height,
+                                                  header, &sink) == 0;
+        }
+        if (!encoded[i].compressed) {
+            sink = (struct sink){next, next + raw};
+            (void)put_pixels(&sink, pixels, width * height, bytes);
+        }
+        encoded[i].data = next;
+        encoded[i].length = (size_t)(sink.at - next);
+        next = sink.at;
+    }
+    Py_END_ALLOW_THREADS
+
+    result = PyList_New((Py_ssize_t)count);
+    for (i = 0; result != NULL && i < count; i++) {
+        PyObject *item = Py_BuildValue("Oy#y#", encoded[i].compressed ? Py_True : Py_False, encoded[i].data,
+                                       (Py_ssize_t)encoded[i].length, encoded[i].digest, (Py_ssize_t)DIGEST_SIZE);
+        if (item == NULL || PyList_SetItem(result, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(result);
+    }
+
+done:
+    free(tiles);
+    free(encoded);
+    free(pixels);
+    free(delta);
+    free(out);
+    PyBuffer_Release(&picture.view);
+    PyBuffer_Release(&rectangles);
+    PyBuffer_Release(&key);
+    return result;
+}
+
+PyDoc_STRVAR(digest_tiles_doc,
+"digest_tiles(pixels, tiles, key) -> bytes\n\nThe 32-byte digests of the tiles, one after the other.");
+
+static PyObject *
+digest_tiles(PyObject *module, PyObject *args)
+{
+    PyObject *source, *result = NULL;
+    struct picture picture;
+    struct tile *tiles = NULL;
+    Py_buffer rectangles, key;
+    uint8_t *out = NULL;
+    size_t count, i;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "Oy*y*:digest_tiles", &source, &rectangles, &key))
+        return NULL;
+    if (get_picture(source, &picture) < 0) {
+        PyBuffer_Release(&rectangles);
+        PyBuffer_Release(&key);
+        return NULL;
+    }
+    tiles = get_tiles(&rectangles, &picture, key.len < 16 ? 0 : ((size_t)key.len - 16) / 4, &count);
+    if (tiles == NULL)
+        goto done;
+    out = malloc((count ? count : 1) * DIGEST_SIZE);
+    if (out == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (i = 0; i < count; i++)
+        digest_tile(&picture, &tiles[i], key.buf, out + i * DIGEST_SIZE);
+    Py_END_ALLOW_THREADS
+    result = PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)(count * DIGEST_SIZE));
+
+done:
+    free(tiles);
+    free(out);
+    PyBuffer_Release(&picture.view);
+    PyBuffer_Release(&rectangles);
+    PyBuffer_Release(&key);
+    return result;
+}
+
+PyDoc_STRVAR(solid_colour_doc,
+"solid_colour(pixels) -> int | None\n\n0xRRGGBB if all pixels have that colour, else None.");
+
+static PyObject *
+solid_colour(PyObject *module, PyObject *source)
+{
+    struct picture picture;
+    struct tile whole = {0, 0, 0, 0};
+    uint32_t colour, differ = 0;
+    size_t x, y;
+    (void)module;
+
+    if (get_picture(source, &picture) < 0)
+        return NULL;
+    whole.right = picture.width;
+    whole.bottom = picture.height;
+    Py_BEGIN_ALLOW_THREADS
+    const uint8_t *row = row_of(&picture, &whole, 0);
+    colour = load_colour(row);
+    for (y = 0; y < picture.height && differ == 0; y++) {
+        row = row_of(&picture, &whole, y);
+        for (x = 0; x < picture.width; x++)
+            differ |= colour ^ load_colour(row + 4 * x);
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&picture.view);
+    return differ ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(colour);
+}
+
+/* ------------------------------------------------------------------------------------------------- Decoding */
+
+struct source {
+    const uint8_t *at, *end;
+};
+
+static size_t
+left_in(const struct source *source)
+{
+    return (size_t)(source->end - source->at);
+}
+
+static uint32_t
+fetch_pixel(const uint8_t *at, size_t bytes)
+{
+    uint32_t pixel = at[0];
+    if (bytes > 1)
+        pixel |= (uint32_t)at[1] << 8;
+    if (bytes > 2)
+        pixel |= (uint32_t)at[2] << 16;
+    return pixel;
+}
+
+/* NULL, or what is wrong. `out` has width * height * bytes. As FreeRDP does, "the first row" is judged once an order. */
+static const char *
+decode_rle(struct source in, uint8_t *out, size_t width, size_t height, int bits_per_pixel)
+{
+    size_t bytes = bytes_of(bits_per_pixel), total = width * height, at = 0;
+    uint32_t white = ((uint32_t)1 << bits_per_pixel) - 1, foreground = white, a = 0, b = 0;
+    int first = 1, insert = 0;
+
+    while (left_in(&in) != 0) {
+        uint8_t code = *in.at++, id, mask = 0;
+        size_t length = 1, extra = 0, pixels;
+        const uint8_t *above;
+
+        if (first && at >= width) {
+            first = 0;
+            insert = 0;
+        }
+        if (code < 0xF0) {
+            int image;
+            if ((code & 0xC0) != 0xC0) {
+                id = code >> 5;
+                length = code & 31;
+                extra = 32;
+            } else {
+                id = code >> 4;
+                length = code & 15;
+                extra = 16;
+            }
+            if (id == 5)
+                return "undefined order";
+            image = id == 2 || id == 13;
+            if (length == 0) {
+                if (left_in(&in) < 1)
+                    return "the length of an order is missing";
+                length = *in.at++ + (image ? 1 : extra);
+            } else if (image) {
+                length *= 8;
+            }
+        } else if (code <= 0xF8 && code != 0xF5) {
+            static const uint8_t ids[] = {0, 1, 2, 3, 4, 5, 12, 13, 14};
+            id = ids[code - 0xF0];
+            if (left_in(&in) < 2)
+                return "the length of an order is missing";
+            length = (size_t)in.at[0] | (size_t)in.at[1] << 8;
+            in.at += 2;
+        } else if (code == 0xF9 || code == 0xFA) {
+            id = code;
+            length = 8;
+        } else if (code == 0xFD || code == 0xFE) {
+            id = code;
+        } else {
+            return "undefined order";
+        }
+        pixels = id == 14 ? 2 * length : length;
+        if (pixels > total - at)
+            return "an order goes past the end of the picture";
+        if (id == 12 || id == 13 || id == 3 || id == 14) {
+            if (left_in(&in) < (id == 14 ? 2 * bytes : bytes))
+                return "the colour of an order is missing";
+            a = fetch_pixel(in.at, bytes);
+            in.at += bytes;
+            if (id == 14) {
+                b = fetch_pixel(in.at, bytes);
+                in.at += bytes;
+            } else if (id != 3) {
+                foreground = a;
+            }
+        }
+        /* Only read when `first` is not set; then at >= width, so it lies in what is already decoded. */
+        above = out + (first ? 0 : (at - width) * bytes);
+#define ABOVE (first ? 0 : fetch_pixel(above, bytes))
+#define PUT(pixel)                                                                                                     \
+    do {                                                                                                               \
+        store_pixel(out + at * bytes, (pixel), bytes);                                                                 \
+        at++;                                                                                                          \
+        above += first ? 0 : bytes;                                                                                    \
+    } while (0)
+        switch (id) {
+        case 0:
+            if (insert && length > 0) {
+                PUT(ABOVE ^ foreground);
+                length--;
+            }
+            while (length-- > 0)
+                PUT(ABOVE);
+            insert = 1;
+            continue;
+        case 1:
+        case 12:
+            while (length-- > 0)
+                PUT(ABOVE ^ foreground);
+            break;
+        case 2:
+        case 13:
+        case 0xF9:
+        case 0xFA: {
+            size_t i;
+            if (id <= 13 && left_in(&in) < (length + 7) / 8)
+                return "masks are missing";
+            for (i = 0; i < length; i++) {
+                if (i % 8 == 0)
+                    mask = id == 0xF9 ? 3 : id == 0xFA ? 5 : *in.at++;
+                PUT(mask >> i % 8 & 1 ? ABOVE ^ foreground : ABOVE);
+            }
+            break;
+        }
+        case 3:
+            while (length-- > 0)
+                PUT(a);
+            break;
+        case 4:
+            if (left_in(&in) < length * bytes)
+                return "pixels are missing";
+            memcpy(out + at * bytes, in.at, length * bytes);
+            in.at += length * bytes;
+            at += length;
+            break;
+        case 14:
+            while (length-- > 0) {
+                PUT(a);
+                PUT(b);
+            }
+            break;
+        case 0xFD:
+            PUT(white);
+            break;
+        default: /* FE */
+            PUT(0);
+            break;
+        }
+#undef PUT
+#undef ABOVE
+        insert = 0;
+    }
+    return at == total ? NULL : "the stream ends before the picture is full";
+}
+
+static int
+check_size(Py_ssize_t width, Py_ssize_t height)
+{
+    if (width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE) {
+        PyErr_SetString(PyExc_ValueError, "a picture is 1 to 8192 pixels wide and high");
+        return -1;
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(rle_decode_doc,
+"rle_decode(data, width, height, bits_per_pixel) -> bytearray\n\n"
+"Pixels of an interleaved RLE stream, in its order, rows not padded. ValueError says what is wrong with it.");
+
+static PyObject *
+rle_decode(PyObject *module, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t width, height;
+    PyObject *result = NULL;
+    const char *wrong;
+    uint8_t *out;
+    int bits_per_pixel;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "y*nni:rle_decode", &data, &width, &height, &bits_per_pixel))
+        return NULL;
+    if (check_size(width, height) < 0)
+        goto done;
+    if (bits_per_pixel != 8 && bits_per_pixel != 15 && bits_per_pixel != 16 && bits_per_pixel != 24) {
+        PyErr_SetString(PyExc_ValueError, "bits_per_pixel is 8, 15, 16 or 24");
+        goto done;
+    }
+    result = PyByteArray_FromStringAndSize(NULL, width * height * (Py_ssize_t)bytes_of(bits_per_pixel));
+    if (result == NULL)
+        goto done;
+    out = (uint8_t *)PyByteArray_AsString(result); /* nobody else knows it yet */
+    Py_BEGIN_ALLOW_THREADS
+    struct source in = {data.buf, (const uint8_t *)data.buf + data.len};
+    wrong = decode_rle(in, out, (size_t)width, (size_t)height, bits_per_pixel);
+    Py_END_ALLOW_THREADS
+    if (wrong != NULL) {
+        PyErr_SetString(PyExc_ValueError, wrong);
+        Py_CLEAR(result);
+    }
+
+done:
+    PyBuffer_Release(&data);
+    return result;
+}
+
+static const char *
+decode_plane(struct source *in, uint8_t *out, size_t width, size_t height)
+{
+    size_t x, y;
+
+    for (y = 0; y < height; y++, out += width) {
+        uint8_t last = 0;
+        for (x = 0; x < width;) {
+            size_t raw, run;
+            if (left_in(in) < 1)
+                return "a plane ends before its last row is full";
+            raw = *in->at >> 4;
+            run = *in->at++ & 15;
+            if (run == 1 || run == 2) {
+                run = raw + 16 * run;
+                raw = 0;
+            }
+            if (raw + run > width - x)
+                return "a segment goes past the end of its row";
+            if (left_in(in) < raw)
+                return "the raw bytes of a segment are missing";
+            for (; raw > 0; raw--, x++) {
+                uint8_t coded = *in->at++;
+                last = y == 0 ? coded : (uint8_t)(coded >> 1 ^ (coded & 1 ? 0xFF : 0));
+                out[x] = (uint8_t)(y == 0 ? last : last + out[x - width]);
+            }
+            for (; run > 0; run--, x++)
+                out[x] = (uint8_t)(y == 0 ? last : last + (out - width)[x]);
+        }
+    }
+    return NULL;
+}
+
+PyDoc_STRVAR(plane_decode_doc,
+"plane_decode(data, offset, width, height) -> tuple[bytearray, int]\n\n"
+"One RLE-coded plane and the offset behind it. ValueError says what is wrong with it.");
+
+static PyObject *
+plane_decode(PyObject *module, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t offset, width, height;
+    PyObject *plane, *result = NULL;
+    const char *wrong;
+    struct source in;
+    uint8_t *out;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "y*nnn:plane_decode", &data, &offset, &width, &height))
+        return NULL;
+    if (check_size(width, height) < 0)
+        goto done;
+    if (offset < 0 || offset > data.len) {
+        PyErr_SetString(PyExc_ValueError, "the offset lies outside the data");
+        goto done;
+    }
+    plane = PyByteArray_FromStringAndSize(NULL, width * height);
+    if (plane == NULL)
+        goto done;
+    out = (uint8_t *)PyByteArray_AsString(plane);
+    in = (struct source){(const uint8_t *)data.buf + offset, (const uint8_t *)data.buf + data.len};
+    Py_BEGIN_ALLOW_THREADS
+    wrong = decode_plane(&in, out, (size_t)width, (size_t)height);
+    Py_END_ALLOW_THREADS
+    if (wrong != NULL)
+        PyErr_SetString(PyExc_ValueError, wrong);
+    else
+        result = Py_BuildValue("On", plane, (Py_ssize_t)(in.at - (const uint8_t *)data.buf));
+    Py_DECREF(plane);
+
+done:
+    PyBuffer_Release(&data);
+    return result;
+}
+
+/* --------------------------------------------------------------------------------------------------- Module */
+
+static PyMethodDef methods[] = {
+    {"encode", encode, METH_VARARGS, encode_doc},
+    {"encode_tiles", encode_tiles, METH_VARARGS, encode_tiles_doc},
+    {"digest_tiles", digest_tiles, METH_VARARGS, digest_tiles_doc},
+    {"solid_colour", solid_colour, METH_O, solid_colour_doc},
+    {"rle_decode", rle_decode, METH_VARARGS, rle_decode_doc},
+    {"plane_decode", plane_decode, METH_VARARGS, plane_decode_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rdpprov.codecs._native",
+    .m_doc = "The loops over pixels that numpy cannot do; see the functions of the same names in rdpprov.codecs.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}
