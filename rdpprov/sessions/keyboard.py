@@ -1,7 +1,7 @@
 """Keys to text: scan codes through a keyboard layout, with modifiers, lock keys, dead keys and the numpad.
 
-A client sends the place of a key; which character it makes is the session's matter, and follows from the keyboard layout
-id that the client announced ([MS-RDPBCGR] 2.2.1.3.2 "Client Core Data", keyboardLayout).
+A client sends the place of a key; which character it makes is the session's matter, and follows from the keyboard
+layout id that the client announced ([MS-RDPBCGR] 2.2.1.3.2 "Client Core Data", keyboardLayout).
 """
 
 from collections.abc import Mapping
@@ -77,12 +77,13 @@ CONTROL_CHARACTERS: Mapping[str, EditKey] = {
 """As Unicode key events, from on-screen keyboards."""
 
 
-def find_layout(identifier: int) -> Layout | None:
-    """The layout of a Windows keyboard layout id, or None if we have no table of it.
+def find_layout(identifier: int) -> Layout:
+    """The layout for a Windows keyboard layout id; ids without a table fall back to one that `Layout.identifier` tells.
 
-    The upper half of an id chooses a device or a variant; as Windows does, we fall back to the language's own layout.
+    The upper half of an id chooses a variant of its language's layout (0x00010409 is US Dvorak): the fallback is then
+    the language's own layout, else the US one.
     """
-    return LAYOUTS.get(identifier) or LAYOUTS.get(identifier & 0xFFFF)
+    return LAYOUTS.get(identifier) or LAYOUTS.get(identifier & 0xFFFF, FALLBACK)
 
 
 class Keyboard:
@@ -94,9 +95,8 @@ class Keyboard:
 
     def __init__(self, identifier: int = FALLBACK.identifier) -> None:
         self.identifier = identifier
-        found = find_layout(identifier)
-        self.layout = found or FALLBACK
-        self.is_fallback = found is None
+        self.layout = find_layout(identifier)
+        self.is_fallback = self.layout.identifier != identifier
         self.caps_lock = False
         self.num_lock = False
         self._held: set[tuple[int, bool]] = set()
@@ -106,7 +106,7 @@ class Keyboard:
 
     def __str__(self) -> str:
         if self.is_fallback:
-            return f"{self.layout.title} (no table for 0x{self.identifier:08X})"
+            return f"{self.layout.title} (instead of 0x{self.identifier:08X})"
         return self.layout.title
 
     def press(self, event: InputEvent) -> list[Keystroke]:

@@ -1,0 +1,212 @@
+"""Desktops without a framebuffer: a list of fills and pictures, painted into what a reader hands in when it grabs.
+
+What a session adds of its own is a few lines of text; the rest is shared by all sessions of a process. Memory that is
+touched for the first time costs more than drawing into it (a fresh 1024x768 framebuffer: over a millisecond for its
+page faults alone), so a desktop that can do without one starts quickly, and thousands fit into memory.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import trio
+
+from rdpprov.api.devices import Pixels, Rectangle
+from rdpprov.sessions.screens import ReadableDesktop, clamp_size
+from rdpprov.sessions.text import OPAQUE, Bitmap, Coverage, tint
+
+
+class Fill(NamedTuple):
+    """A rectangle in one colour, 0xRRGGBB."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    colour: int
+
+
+class Picture(NamedTuple):
+    """A bitmap at a place."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    bitmap: Bitmap
+
+
+Item: TypeAlias = Fill | Picture
+
+
+def fill(rectangle: Rectangle, colour: int) -> Fill:
+    """An item that fills a rectangle."""
+    return Fill(rectangle.left, rectangle.top, rectangle.right, rectangle.bottom, colour)
+
+
+def picture(left: int, top: int, bitmap: Bitmap) -> Picture:
+    """An item that shows a bitmap with its top left corner there."""
+    height, width = bitmap.shape
+    return Picture(left, top, left + width, top + height, bitmap)
+
+
+def _identity(item: Item) -> tuple[int, ...]:
+    """Equal for items that paint the same: pictures, if they show the same array (comparing pixels would cost)."""
+    return item if isinstance(item, Fill) else (*item[:4], id(item.bitmap))
+
+
+class Layer:
+    """Some items that change together, and the rectangle that holds them all."""
+
+    def __init__(self) -> None:
+        self.items: Sequence[Item] = ()
+        self.bounds = Rectangle(0, 0, 0, 0)
+
+    def replace(self, items: Sequence[Item]) -> list[Rectangle]:
+        """Show other items from now on; where that changes pixels. Items of one layer are painted in their order."""
+        kept = {_identity(item) for item in self.items} & {_identity(item) for item in items}
+        changed = [
+            Rectangle(*item[:4]) for items_ in (self.items, items) for item in items_ if _identity(item) not in kept
+        ]
+        self.items = items
+        self.bounds = Rectangle(
+            min((item.left for item in items), default=0),
+            min((item.top for item in items), default=0),
+            max((item.right for item in items), default=0),
+            max((item.bottom for item in items), default=0),
+        )
+        return changed
+
+    def paint(self, area: Rectangle, out: Bitmap) -> None:
+        """Paint what lies in ``area`` into ``out``, which shows just that."""
+        left, top, right, bottom = area.left, area.top, area.right, area.bottom
+        bounds = self.bounds
+        if bounds.left >= right or bounds.right <= left or bounds.top >= bottom or bounds.bottom <= top:
+            return
+        for item in self.items:
+            item_left, item_top, item_right, item_bottom, content = item
+            if item_left >= right or item_right <= left or item_top >= bottom or item_bottom <= top:
+                continue
+            x, y = max(item_left, left), max(item_top, top)
+            to_x, to_y = min(item_right, right), min(item_bottom, bottom)
+            target = out[y - top : to_y - top, x - left : to_x - left]
+            if isinstance(content, int):
+                target[...] = OPAQUE | content
+            else:
+                target[...] = content[y - item_top : to_y - item_top, x - item_left : to_x - item_left]
+
+
+class SceneDesktop(ReadableDesktop):
+    """A desktop that is painted when somebody looks: layers, from the back to the front.
+
+    A layer that may have changed is marked (`invalidate`), which costs next to nothing. It is built again when a reader
+    takes its damage; only items that differ count as damage. All in the event loop's thread.
+
+    Args:
+        width: pixels, clamped to 200 to 8192.
+        height: likewise.
+        layers: names of the layers, the backmost first. The backmost has to cover the screen.
+    """
+
+    def __init__(self, width: int, height: int, layers: Sequence[str]) -> None:
+        super().__init__(width, height)
+        self._layers = {name: Layer() for name in layers}
+        self._stale = set(layers)
+
+    @abstractmethod
+    def build(self, layer: str) -> Sequence[Item]:
+        """The items of a layer as they should be now, for the present size."""
+
+    def invalidate(self, *layers: str) -> None:
+        """These layers may look different now."""
+        self._stale.update(layers)
+        self._signal()
+
+    def _refresh(self) -> None:
+        if not self._stale:
+            return
+        for name, layer in self._layers.items():
+            if name in self._stale:
+                self._add_damage(layer.replace(self.build(name)))
+        self._stale.clear()
+
+    def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
+        if not self._layers_built:
+            self._refresh()
+        words = out.view("<u4")[..., 0]
+        for layer in self._layers.values():
+            layer.paint(rectangle, words)
+
+    @property
+    def _layers_built(self) -> bool:
+        """Whether there is a picture at all: someone may grab before anybody took damage."""
+        return bool(next(iter(self._layers.values())).items)
+
+    async def resize(self, width: int, height: int) -> None:
+        """Take a new size, clamped to 200x200 to 8192x8192; everything is laid out anew."""
+        await trio.lowlevel.checkpoint()
+        width, height = clamp_size(width, height)
+        if (width, height) == (self._width, self._height):
+            return
+        self._resized(width, height)
+        for layer in self._layers.values():
+            layer.replace(())
+        self._stale.update(self._layers)
+        self._set_size(width, height)
+        self._signal()
+
+    def _resized(self, width: int, height: int) -> None:
+        """For subclasses: the size is about to be this one."""
+
+
+def outline(rectangle: Rectangle, colour: int, width: int = 1) -> list[Fill]:
+    """Four fills that make a frame inside a rectangle."""
+    left, top, right, bottom = rectangle.left, rectangle.top, rectangle.right, rectangle.bottom
+    return [
+        Fill(left, top, right, top + width, colour),
+        Fill(left, bottom - width, right, bottom, colour),
+        Fill(left, top, left + width, bottom, colour),
+        Fill(right - width, top, right, bottom, colour),
+    ]
+
+
+def disc_coverage(diameter: float, size: int) -> Coverage:
+    """Coverage of a disc in the middle of a square of ``size`` pixels, its edge smoothed over a pixel."""
+    place = np.arange(size) - (size - 1) / 2
+    distance = np.hypot(place[:, None], place[None, :])
+    return np.asarray(np.clip(diameter / 2 + 0.5 - distance, 0, 1) * 255, np.uint8)
+
+
+@lru_cache(maxsize=64)
+def disc(diameter: int, colour: int, background: int) -> Bitmap:
+    """A disc over a background, as a square bitmap of its diameter."""
+    return tint(disc_coverage(diameter, diameter), colour, background)
+
+
+def rounded(rectangle: Rectangle, radius: int, colour: int, background: int) -> list[Item]:
+    """A filled rectangle with round corners, where ``background`` is what its corners stand on."""
+    left, top, right, bottom = rectangle.left, rectangle.top, rectangle.right, rectangle.bottom
+    if radius < 1 or rectangle.width < 2 * radius or rectangle.height < 2 * radius:
+        return [fill(rectangle, colour)]
+    whole = disc(2 * radius, colour, background)
+    return [
+        Fill(left, top + radius, right, bottom - radius, colour),
+        Fill(left + radius, top, right - radius, top + radius, colour),
+        Fill(left + radius, bottom - radius, right - radius, bottom, colour),
+        picture(left, top, whole[:radius, :radius]),
+        picture(right - radius, top, whole[:radius, radius:]),
+        picture(left, bottom - radius, whole[radius:, :radius]),
+        picture(right - radius, bottom - radius, whole[radius:, radius:]),
+    ]
+
+
+def crop(item: Picture, area: Rectangle) -> Picture:
+    """A picture without what leaves ``area``, which it touches."""
+    left, top = max(item.left, area.left), max(item.top, area.top)
+    right, bottom = min(item.right, area.right), min(item.bottom, area.bottom)
+    if (left, top, right, bottom) == item[:4]:
+        return item
+    rows, columns = slice(top - item.top, bottom - item.top), slice(left - item.left, right - item.left)
+    return Picture(left, top, right, bottom, item.bitmap[rows, columns])
