@@ -255,12 +255,13 @@ class ErectDomainRequest:
         """The PDU, without X.224.
 
         Raises:
-            LocalProtocolError: numbers above 65535 do not go with `fixed_width`.
+            LocalProtocolError: with `fixed_width`, a height above 255 (its zero byte tells the form) or an interval
+                above 65535.
         """
         if not self.fixed_width:
             return bytes([self.CHOICE << 2]) + per.pack_integer(self.sub_height) + per.pack_integer(self.sub_interval)
-        if max(self.sub_height, self.sub_interval) > 0xFFFF:
-            raise LocalProtocolError("ErectDomainRequest: numbers above 65535 do not go with fixed_width")
+        if self.sub_height > 0xFF or self.sub_interval > 0xFFFF:
+            raise LocalProtocolError("ErectDomainRequest: numbers that do not go with fixed_width")
         return bytes([self.CHOICE << 2]) + self.FIXED_WIDTH.pack(self.sub_height, self.sub_interval)
 
     @classmethod

@@ -23,6 +23,7 @@ PRECONNECTION_PDU_V1 = 1
 PRECONNECTION_PDU_V2 = 2
 PRECONNECTION_MAXIMUM = 8192
 """The largest cbSize that is taken."""
+_PCB_MAXIMUM = PRECONNECTION_MAXIMUM - 20  # fixed part, cchPCB, NUL
 
 _SIZE = Struct("<I")
 _DEFINITION = construct.Struct(
@@ -67,7 +68,7 @@ class PreconnectionPdu:
 
     id: int = uint32()
     """Id: which of the sources behind the listener; at the server's discretion."""
-    pcb: str | None = bounded_text(PRECONNECTION_MAXIMUM - 20, optional=True)
+    pcb: str | None = bounded_text(_PCB_MAXIMUM, optional=True)
     """wszPCB: the preconnection blob, for example the name of a virtual machine; None: version 1."""
     flags: int = uint32(default=0)
     """Zero; kept as received, ignored."""
@@ -99,5 +100,5 @@ class PreconnectionPdu:
         parsed, _ = parse_with(_DEFINITION, view[_SIZE.size : size], "RDP_PRECONNECTION_PDU")
         if parsed.version not in (PRECONNECTION_PDU_V1, PRECONNECTION_PDU_V2):
             raise DecodeError(f"RDP_PRECONNECTION_PDU: version {parsed.version}, expected 1 or 2")
-        pcb = None if parsed.pcb is None else utf16_text(parsed.pcb)
+        pcb = None if parsed.pcb is None else utf16_text(parsed.pcb[:_PCB_MAXIMUM])
         return cls(parsed.id, pcb, parsed.flags), bytes(view[size:])

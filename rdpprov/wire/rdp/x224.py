@@ -73,7 +73,7 @@ class ConnectionRequest:
     def __attrs_post_init__(self) -> None:
         """Refuse what could not be read back as it was."""
         line = self.routing_line
-        if line is not None and (b"\r\n" in line + b"\r" or line[:1] == bytes([TYPE_RDP_NEG_REQ])):
+        if line is not None and (b"\r\n" in line or line[:1] == bytes([TYPE_RDP_NEG_REQ])):
             raise LocalProtocolError("ConnectionRequest.routing_line: contains CR LF, or begins like RDP_NEG_REQ")
         announced = self.negotiation is not None and (
             NegotiationRequestFlags.CORRELATION_INFO_PRESENT in self.negotiation.flags
