@@ -1,0 +1,307 @@
+"""The service's configuration: a TOML file, with the options of ``rdpprov serve`` over it.
+
+::
+
+    state_dir = "/var/lib/rdpprov"      # the self-signed certificate; default: the user's state directory
+    trace_dir = "/var/log/rdpprov"      # record every call of every connection; default: nowhere
+    license = "valid-client"
+
+    [listeners.office]                  # as many as you like
+    protocol = "rdp"                    # a name of the entry-point group rdpprov.protocols, or package.module:Class
+    listen = "0.0.0.0:3389"
+    certificate = "office.pem"          # this and all others are the protocol's own keys
+    key = "office.key"
+
+    [listeners.office.settings]         # what clients of this listener get, whatever they ask for
+    disable_clip = true
+
+    [sessions]
+    desktop = "demo"                    # or package.module:Factory
+    single_session_per_user = true
+    disconnected_limit = 3600           # seconds
+
+    [limits]                            # rdpprov.rcm.configuration.Limits
+    logon_desktop = 120
+
+    [accounts]
+    users = "users"                     # made with `rdpprov user add`; or: pam = "login"
+
+Relative paths start at the file's own directory, those of options at the working directory.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import platformdirs
+
+from rdpprov.api.structures import ConnectionSettings
+from rdpprov.errors import ConfigurationError
+from rdpprov.rcm.configuration import Limits, ListenerConfiguration, ServiceConfiguration, SessionsPolicy
+from rdpprov.security.private_files import reason_of
+
+PATH_KEYS = ("certificate", "key", "tls_keylog")
+"""Keys of a listener whose values are paths, as far as we know the protocol's keys."""
+LICENSE_POLICIES = ("valid-client",)
+NOT_BUILT = {"admin": "the admin socket is not built yet", "broker": "the broker is not built yet"}
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """All that ``rdpprov serve`` needs to know."""
+
+    service: ServiceConfiguration
+    state_dir: Path
+    trace_dir: Path | None = None
+    desktop: str = "demo"
+    users: Path
+    pam: str | None = None
+    """A PAM service, which takes the place of `users`."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of ``rdpprov serve``; None where none was given."""
+
+    listen: str | None = None
+    protocol: str | None = None
+    security: str | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    tls_keylog: Path | None = None
+    desktop: str | None = None
+    users: Path | None = None
+    license: str | None = None
+    trace_dir: Path | None = None
+    state_dir: Path | None = None
+
+    def of_listener(self) -> dict[str, object]:
+        """Those that are about a listener, as keys of its table."""
+        keys = {
+            "protocol": self.protocol,
+            "security": self.security.split(",") if self.security is not None else None,
+            "certificate": self.cert and str(self.cert.absolute()),
+            "key": self.key and str(self.key.absolute()),
+            "tls_keylog": self.tls_keylog and str(self.tls_keylog.absolute()),
+        }
+        given: dict[str, object] = {key: value for key, value in keys.items() if value is not None}
+        if self.listen is not None:
+            given["host"], given["port"] = parse_address("--listen", self.listen)
+        return given
+
+
+class Table:
+    """A table of the file. Whoever reads it asks for each key that there is; `finish` names those nobody asked for."""
+
+    def __init__(self, where: str, values: Mapping[str, object], base: Path) -> None:
+        self.where = where
+        self._values = dict(values)
+        self._base = base
+        self._asked: set[str] = set()
+
+    def _get(self, key: str, kind: type | tuple[type, ...], expected: str) -> Any:
+        self._asked.add(key)
+        value = self._values.get(key)
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise ConfigurationError(f"{self.where}: {key} is {value!r}, expected {expected}")
+        return value
+
+    def text(self, key: str) -> str | None:
+        """A string that is not empty."""
+        value: str | None = self._get(key, str, "text")
+        if value == "":
+            raise ConfigurationError(f"{self.where}: {key} is empty, expected text")
+        return value
+
+    def path(self, key: str) -> Path | None:
+        """A path; a relative one starts at the file's directory, ``~`` at the user's."""
+        value = self.text(key)
+        return None if value is None else self._base / Path(value).expanduser()
+
+    def flag(self, key: str) -> bool | None:
+        """``true`` or ``false``."""
+        value: bool | None = self._get(key, bool, "true or false")
+        return value
+
+    def number(self, key: str, *, whole: bool = False) -> float | None:
+        """A number more than 0."""
+        expected = "a whole number, more than 0" if whole else "a number, more than 0"
+        value: float | None = self._get(key, int if whole else (int, float), expected)
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigurationError(f"{self.where}: {key} is {value!r}, expected {expected}")
+        return value
+
+    def table(self, key: str) -> "Table":
+        """A table inside it; an empty one if there is none."""
+        value: dict[str, object] | None = self._get(key, dict, "a table")
+        where = f"{self.where[:-1]}.{key}]" if self.where.endswith("]") else f"{self.where}: [{key}]"
+        return Table(where, value or {}, self._base)
+
+    def tables(self) -> Iterable[tuple[str, "Table"]]:
+        """All tables inside it, by name."""
+        return [(name, self.table(name)) for name in self._values]
+
+    def rest(self) -> dict[str, object]:
+        """What nobody has asked for."""
+        return {key: value for key, value in self._values.items() if key not in self._asked}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def finish(self) -> None:
+        """Nothing more is asked for.
+
+        Raises:
+            ConfigurationError: there is a key that nobody asked for.
+        """
+        for key in self.rest():
+            raise ConfigurationError(f"{self.where}: unknown key {key!r}{suggestion(key, self._asked)}")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'users'?`` if one of the known words looks like it, else nothing."""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def read_file(path: Path) -> Table:
+    """Read a configuration file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            return Table(str(path), tomllib.load(file), path.absolute().parent)
+    except OSError as error:
+        raise ConfigurationError(f"configuration {path}: {reason_of(error)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"configuration {path}: not TOML: {error}") from error
+
+
+def default_state_dir() -> Path:
+    """Where this user's state lies: ``~/.local/state/rdpprov`` on Linux."""
+    return platformdirs.user_state_path("rdpprov", appauthor=False)
+
+
+def default_users_file(state_dir: Path | None = None) -> Path:
+    """Where the users file is looked for when none is named."""
+    return (state_dir or default_state_dir()) / "users"
+
+
+def parse_address(where: str, text: str) -> tuple[str, int]:
+    """Host and port of ``ADDR:PORT``; an IPv6 address stands in brackets.
+
+    Raises:
+        ConfigurationError: it is not that.
+    """
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\[\]\s]+)):(\d{1,5})", text)
+    if match is None or not int(match[3]) <= 65535:
+        raise ConfigurationError(f"{where}: {text!r}, expected ADDR:PORT, such as 0.0.0.0:3389 or [::1]:3389")
+    return match[1] or match[2], int(match[3])
+
+
+def configure(file: Table | None, options: Options) -> Configuration:
+    """Put file and options together; options win. Without a file there is one listener, made of the options.
+
+    Raises:
+        ConfigurationError: something in it is wrong, missing or unknown.
+    """
+    top = file or Table("options", {}, Path.cwd())
+    for key, reason in NOT_BUILT.items():
+        if key in top:
+            raise ConfigurationError(f"{top.where}: [{key}]: {reason}")
+    state_dir = options.state_dir or top.path("state_dir") or default_state_dir()
+    license_policy = _license(top, options)
+    sessions = top.table("sessions")
+    accounts = top.table("accounts")
+    users, pam = accounts.path("users"), accounts.text("pam")
+    if users and pam:
+        raise ConfigurationError(f"{accounts.where}: users and pam exclude each other")
+    configuration = Configuration(
+        desktop=options.desktop or sessions.text("desktop") or "demo",
+        service=ServiceConfiguration(
+            listeners=_listeners(top.table("listeners"), options, state_dir),
+            limits=_limits(top.table("limits")),
+            sessions=_sessions(sessions),
+            license_policy=license_policy,
+        ),
+        state_dir=state_dir,
+        trace_dir=options.trace_dir or top.path("trace_dir"),
+        users=options.users or users or default_users_file(state_dir),
+        pam=None if options.users else pam,
+    )
+    accounts.finish()
+    top.finish()
+    return configuration
+
+
+def _license(top: Table, options: Options) -> str:
+    in_file = top.text("license")
+    policy = options.license or in_file or LICENSE_POLICIES[0]
+    if policy not in LICENSE_POLICIES:
+        where = "--license" if options.license else f"{top.where}: license"
+        reason = "not built yet" if policy == "issue" else f"expected {' or '.join(LICENSE_POLICIES)}"
+        raise ConfigurationError(f"{where}: {policy!r}, {reason}")
+    return policy
+
+
+def _listeners(table: Table, options: Options, state_dir: Path) -> list[ListenerConfiguration]:
+    given = options.of_listener()
+    tables = dict(table.tables())
+    if not tables:
+        protocol = str(given.get("protocol", "rdp"))
+        # The listener of the options is named after its protocol, or after the module of its class.
+        name = protocol.partition(":")[0].rpartition(".")[2]
+        tables = {name: Table("options", {"protocol": protocol}, Path.cwd())}
+    elif given and len(tables) > 1:
+        raise ConfigurationError(
+            f"{table.where}: has {len(tables)} listeners; the options of a listener are for a single one"
+        )
+    return [_listener(name, inner, given, state_dir) for name, inner in tables.items()]
+
+
+def _listener(name: str, table: Table, given: Mapping[str, object], state_dir: Path) -> ListenerConfiguration:
+    protocol = table.text("protocol")
+    address: dict[str, object] = {}
+    if listen := table.text("listen"):
+        address["host"], address["port"] = parse_address(f"{table.where}: listen", listen)
+    paths = {key: str(value) for key in PATH_KEYS if (value := table.path(key)) is not None}
+    settings = table.table("settings")
+    fields = {field.name for field in attrs.fields(ConnectionSettings)}
+    for key in settings.rest():
+        if key not in fields:
+            raise ConfigurationError(f"{settings.where}: unknown key {key!r}{suggestion(key, fields)}")
+    own = {"state_dir": str(state_dir), **table.rest(), **address, **paths, **given}
+    chosen = str(own.pop("protocol", protocol or ""))
+    if not chosen:
+        raise ConfigurationError(f"{table.where}: protocol is missing, expected a name or package.module:Class")
+    try:
+        return ListenerConfiguration(name, chosen, own, settings.rest())
+    except ValueError as error:
+        raise ConfigurationError(f"{table.where}: {error}") from error
+
+
+def _limits(table: Table) -> Limits:
+    given = {
+        field.name: value
+        for field in attrs.fields(Limits)
+        if (value := table.number(field.name, whole=isinstance(field.default, int) and field.type is int)) is not None
+    }
+    table.finish()
+    return Limits(**given)  # type: ignore[arg-type]  # a whole number where one is expected
+
+
+def _sessions(table: Table) -> SessionsPolicy:
+    given: dict[str, Any] = {
+        "single_session_per_user": table.flag("single_session_per_user"),
+        "disconnected_limit": table.number("disconnected_limit"),
+        "default_width": table.number("default_width", whole=True),
+        "default_height": table.number("default_height", whole=True),
+    }
+    table.finish()
+    return SessionsPolicy(**{key: value for key, value in given.items() if value is not None})

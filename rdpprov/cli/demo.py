@@ -1,0 +1,100 @@
+"""``rdpprov demo``: the main job with nothing configured."""
+
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rdpprov.accounts.authenticator import FileAuthenticator
+from rdpprov.accounts.users_file import User, UserIndex
+from rdpprov.cli.configuration import Options, configure
+from rdpprov.cli.desktops import load_desktop
+from rdpprov.cli.logs import LogLevel, configure_logging
+from rdpprov.cli.serving import host_and_port, open_traces, ready_line, run_service, say
+from rdpprov.errors import ConfigurationError
+from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
+from rdpprov.sessions.logon import PanelLogonDesktop
+
+HOST = "127.0.0.1"
+FIRST_PORT = 3389
+"""RDP's own, so that a client needs no port, unless something else listens there."""
+PORTS_TRIED = 100
+USER = "demo"
+# Neither what a shell would interpret nor what looks like something else when it is typed off a screen.
+PASSWORD_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+PASSWORD_LENGTH = 10
+
+
+def demo(
+    *,
+    port: int | None = None,
+    trace_dir: Path | None = None,
+    tls_keylog: Path | None = None,
+    state_dir: Path | None = None,
+    log_level: LogLevel = "warning",
+) -> None:
+    """Show a drawn desktop to RDP clients on this machine. Prints the command that connects one. Ctrl-C ends it.
+
+    Args:
+        port: on 127.0.0.1; default: 3389, or the next that is free.
+        trace_dir: record every call of every connection in files of this directory.
+        tls_keylog: append TLS secrets to this file, for Wireshark.
+        state_dir: where the self-signed certificate is kept.
+        log_level: what to log, on stderr.
+    """
+    configure_logging(log_level)
+    if port is None:
+        port = free_port()
+    configuration = configure(
+        None,
+        Options(
+            listen=f"{HOST}:{port}", protocol="rdp", tls_keylog=tls_keylog, trace_dir=trace_dir, state_dir=state_dir
+        ),
+    )
+    password = "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
+    authenticator = FileAuthenticator(UserIndex([User.new(USER, password)]))
+    desktop_factory = load_desktop(configuration.desktop)
+    traces = open_traces(configuration.trace_dir)
+    run_service(
+        lambda: RemoteConnectionManager(
+            configuration.service,
+            authenticator=authenticator,
+            desktop_factory=desktop_factory,
+            logon_desktop_factory=PanelLogonDesktop,
+            traces=traces,
+        ),
+        lambda listeners: _announce(listeners, password),
+    )
+
+
+def free_port(first: int = FIRST_PORT) -> int:
+    """The first port from `first` on that nothing listens on.
+
+    Raises:
+        ConfigurationError: a hundred are taken.
+    """
+    for port in range(first, first + PORTS_TRIED):
+        with socket.socket() as probe:
+            if sys.platform != "win32":  # there the option means to take the port from whoever has it
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise ConfigurationError(f"ports {first} to {first + PORTS_TRIED - 1} on {HOST}: all in use; --port names another")
+
+
+def _announce(listeners: Sequence[ReadyListener], password: str) -> None:
+    say(*map(ready_line, listeners), "", *client_commands(host_and_port(listeners[0]), USER, password))
+
+
+def client_commands(address: str, user: str, password: str) -> list[str]:
+    """What to paste into another terminal, by client. The certificate is self-signed: clients are told, or ask."""
+    return [
+        "Paste one of these into another terminal:",
+        f"  xfreerdp /v:{address} /u:{user} /p:{password} /cert:ignore",
+        f"  rdesktop -u {user} -p {password} {address}    (answer: yes)",
+        f"  mstsc /v:{address}    (then user {user}, password {password})",
+    ]

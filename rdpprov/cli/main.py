@@ -1,0 +1,73 @@
+"""The command ``rdpprov``: which commands there are, and how their errors become a line and an exit code.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration, with one line on stderr that says what and where.
+"""
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator, Sequence
+
+from cyclopts import App, CycloptsError
+
+from rdpprov.errors import ConfigurationError, RdpProvError
+
+DONE = 0
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+"""What a shell gives for a command that SIGINT ended."""
+
+app = App(
+    name="rdpprov",
+    help="Remote desktops by protocol providers: a demo, the service, its users, its traces.",
+    version=lambda: importlib.metadata.version("rdpprov"),
+    result_action="return_value",
+)
+# By name, so that a command imports only what it needs itself: the demo is to be ready at once.
+app.command("rdpprov.cli.demo:demo", name="demo", help="A drawn desktop on loopback, with nothing to configure.")
+app.command("rdpprov.cli.serve:serve", name="serve", help="Run the service.")
+app.command("rdpprov.cli.user:app", name="user", help="Who may log on: the users file.")
+app.command("rdpprov.cli.trace:app", name="trace", help="Check, show, draw and replay recorded traces.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code.
+
+    Args:
+        arguments: without the program's name. Default: those of this process.
+    """
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command. Returns its exit code; errors are said on stderr."""
+    try:
+        result = app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _say(error, WRONG_USAGE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        # A nursery wraps what ended it. Whatever is not ours is a fault of the program and keeps its traceback.
+        ours = [leaf for leaf in _leaves(error) if isinstance(leaf, RdpProvError)]
+        wrong_usage = [leaf for leaf in ours if isinstance(leaf, ConfigurationError)]
+        if wrong_usage:
+            return _say(wrong_usage[0], WRONG_USAGE)
+        if ours:
+            return _say(ours[0], FAILED)
+        raise
+    return result if isinstance(result, int) else DONE
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _say(error: Exception, code: int) -> int:
+    """One line, whatever the message has in it."""
+    print("rdpprov:", " ".join(str(error).split()), file=sys.stderr)
+    return code

@@ -1,0 +1,102 @@
+"""What ``rdpprov serve`` and ``rdpprov demo`` have in common: run the service, say when it is ready, stop it."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import structlog
+import trio
+
+from rdpprov.errors import ConfigurationError
+from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
+from rdpprov.security.private_files import reason_of
+from rdpprov.traces.recorder import TraceDirectory
+
+log = structlog.get_logger("rdpprov")
+
+
+def run_service(
+    make_service: Callable[[], RemoteConnectionManager], announce: Callable[[Sequence[ReadyListener]], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT comes, then tell every client and stop; a second signal stops at once.
+
+    Args:
+        make_service: called inside trio.
+        announce: called when clients can connect to every listener.
+    """
+    _raise_file_limit()
+    trio.run(_serve, make_service, announce)
+
+
+async def _serve(
+    make_service: Callable[[], RemoteConnectionManager], announce: Callable[[Sequence[ReadyListener]], None]
+) -> None:
+    service = make_service()
+    stop_signals = [signal.SIGINT, signal.SIGTERM]
+    with trio.open_signal_receiver(*stop_signals) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, signals, service, nursery.cancel_scope)
+            async with trio.open_nursery() as serving:
+                announce(await serving.start(service.serve))
+            nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(
+    signals: AsyncIterator[int], service: RemoteConnectionManager, scope: trio.CancelScope
+) -> None:
+    asked = False
+    async for number in signals:
+        name = signal.Signals(number).name
+        if asked:
+            log.warning("stopping at once", signal=name)
+            scope.cancel()
+        else:
+            log.info("stopping", signal=name)
+            service.request_stop()
+        asked = True
+
+
+def ready_line(listener: ReadyListener) -> str:
+    """``ready NAME PROTOCOL ADDR:PORT``: for people, and for whoever waits for the service to be up."""
+    return f"ready {listener.name} {listener.protocol} {host_and_port(listener)}"
+
+
+def host_and_port(listener: ReadyListener) -> str:
+    """``ADDR:PORT``, an IPv6 address in brackets."""
+    host = f"[{listener.address}]" if ":" in listener.address else listener.address
+    return f"{host}:{listener.port}"
+
+
+def say(*lines: str) -> None:
+    """Print lines on stdout now; whoever started us may read them through a pipe, or may have closed it."""
+    with contextlib.suppress(BrokenPipeError):
+        print(*lines, sep="\n", flush=True)
+
+
+def open_traces(directory: Path | None) -> TraceDirectory | None:
+    """Where traces go.
+
+    Raises:
+        ConfigurationError: the directory cannot be made.
+    """
+    if directory is None:
+        return None
+    try:
+        return TraceDirectory(directory)
+    except OSError as error:
+        raise ConfigurationError(f"--trace-dir {directory}: {reason_of(error)}") from error
+
+
+def _raise_file_limit() -> None:
+    """A client is an open file, and the usual limit of 1024 is for programs that use select()."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if (soft != resource.RLIM_INFINITY and soft < hard) or hard == resource.RLIM_INFINITY:
+        wanted = min(hard, 1 << 20) if hard != resource.RLIM_INFINITY else 1 << 20
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
