@@ -113,6 +113,7 @@ def text_width(text: str, style: TextStyle) -> int:
     return sum(advances(text, style))
 
 
+@lru_cache(maxsize=1024)
 def fit(text: str, style: TextStyle, width: int) -> str:
     """The text if it fits into ``width`` pixels, else its beginning and an ellipsis; empty if not even that fits."""
     if text_width(text, style) <= width:

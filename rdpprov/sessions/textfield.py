@@ -11,7 +11,7 @@ class TextField:
 
     Args:
         limit: characters; more are not taken.
-        multiline: whether Enter and Tab are text, and Home and End mean the line.
+        multiline: whether Enter and Tab (four spaces) are text.
     """
 
     limit: int
@@ -44,7 +44,7 @@ class TextField:
             case EditKey.ENTER if self.multiline:
                 self._insert("\n")
             case EditKey.TAB if self.multiline:
-                self._insert("\t")
+                self._insert("    ")
             case EditKey.BACKSPACE if self.caret:
                 self._text = self._text[: self.caret - 1] + self._text[self.caret :]
                 self.caret -= 1

@@ -1,0 +1,57 @@
+"""Desktops by name, as `--desktop` and the configuration spell them."""
+
+import importlib
+from difflib import get_close_matches
+
+from rdpprov.errors import ConfigurationError
+from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory
+from rdpprov.sessions.demo import DemoDesktop
+from rdpprov.sessions.logon import PanelLogonDesktop
+
+BUILT_IN: dict[str, DesktopFactory] = {"demo": DemoDesktop}
+NOT_BUILT_YET = {
+    "x11": "a desktop of programs on an X server",
+    "x11-attach": "an X server that runs already",
+}
+"""Names that the configuration knows already, and what will stand behind them."""
+
+
+def load_desktop_factory(name: str) -> DesktopFactory:
+    """Find what makes the sessions' desktops.
+
+    Args:
+        name: ``demo``, or ``package.module:Factory``: any callable that makes a `Desktop` from a `DesktopRequest`.
+
+    Raises:
+        ConfigurationError: there is no such factory; the message says which there are.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    kind, colon, rest = name.partition(":")
+    if kind in NOT_BUILT_YET:
+        raise ConfigurationError(f"desktop {name!r}: {NOT_BUILT_YET[kind]} is not built yet; there are {_choices()}")
+    if not colon:
+        near = get_close_matches(name, BUILT_IN, 1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise ConfigurationError(f"there is no desktop {name!r}{hint}; there are {_choices()}")
+    try:
+        factory = getattr(importlib.import_module(kind), rest)
+    except ImportError as error:
+        raise ConfigurationError(f"desktop {name!r}: cannot import {kind!r}: {error}") from error
+    except AttributeError:
+        raise ConfigurationError(f"desktop {name!r}: module {kind!r} has no {rest!r}") from None
+    if not callable(factory):
+        raise ConfigurationError(
+            f"desktop {name!r}: {type(factory).__name__} is not callable; it must make a Desktop from a DesktopRequest"
+        )
+    made: DesktopFactory = factory
+    return made
+
+
+def logon_desktop_factory() -> LogonDesktopFactory:
+    """What makes the desktops on which users log on."""
+    return PanelLogonDesktop
+
+
+def _choices() -> str:
+    return ", ".join(sorted(BUILT_IN)) + " and package.module:Factory"
