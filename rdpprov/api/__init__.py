@@ -21,16 +21,19 @@ from rdpprov.api.structures import (
     Settings,
     UserCredential,
 )
+from rdpprov.errors import HResultError, NotImplementedByProvider
 
 __all__ = [
     "LICENSING_SUCCEEDED",
     "AlwaysLicensed",
     "ClientData",
     "ConnectionSettings",
+    "HResultError",
     "LicenseCapabilities",
     "LicenseConnection",
     "ListenerSettings",
     "LogonErrorRedirector",
+    "NotImplementedByProvider",
     "PropertyValue",
     "ProtocolConnection",
     "ProtocolConnectionCallback",

@@ -15,13 +15,19 @@ class ProtocolManager(ABC):
     single connection: one in `initialize` or `create_listener` fails the listener, others are logged.
     """
 
+    settings: ProtocolSettings
+    """The service's settings object, from `initialize` to `uninitialize`."""
+
     async def initialize(self, settings: ProtocolSettings, policy: Settings) -> None:
         """IWRdsProtocolManager.Initialize: the service starts; the first call after creation.
 
+        By default the settings object is kept, as every provider needs it.
+
         Args:
-            settings: the service's settings object; keep it.
+            settings: the service's settings object.
             policy: the machine policies in force.
         """
+        self.settings = settings
 
     @abstractmethod
     async def create_listener(self, listener_name: str) -> ProtocolListener:
