@@ -1,6 +1,7 @@
+from rdpprov.wire.base import DecodeError
 from rdpprov.wire.rdp.nego import NegotiationFailure
 from rdpprov.wire.rdp.preconnection import PreconnectionPdu, preconnection_length
-from rdpprov.wire.rdp.tpkt import TpktHeader, next_unit, pack_tpkt
+from rdpprov.wire.rdp.tpkt import TpktHeader, UnitKind, next_unit, pack_tpkt
 from rdpprov.wire.rdp.x224 import ConnectionConfirm, ConnectionRequest, Data, unpack_routing_line
 
 LAYER = "x224"
@@ -9,8 +10,8 @@ COUNT = 34
 
 def tpdu(data):
     """The payload of the one TPKT unit that `data` is."""
-    _, length = next_unit(data)
-    assert length == len(data)
+    if next_unit(data) != (UnitKind.TPKT, len(data)):
+        raise DecodeError("not one TPKT unit")
     return data[4:]
 
 

@@ -86,6 +86,9 @@ class ConferenceCreateRequest:
     """The client's blocks, see `ClientUserData`."""
     conference_name: str = bounded_text(255, encoding="ascii", default="1")
     """Digits, at least one; every client sends "1"."""
+    connect_pdu_length: int | None = uint16(optional=True)
+    """The length of what follows it, as written where it is not true (IronRDP writes two bytes less, and all servers
+    take it); None: the true one."""
 
     @property
     def h221_key(self) -> str:
@@ -108,27 +111,29 @@ class ConferenceCreateRequest:
             + per.pack_length(len(self.user_data))
             + self.user_data
         )
-        return _OBJECT_KEY + per.pack_length(len(body)) + body
+        length = len(body) if self.connect_pdu_length is None else self.connect_pdu_length
+        return _OBJECT_KEY + per.pack_length(length) + body
 
     @classmethod
     def unpack(cls, data: Buffer) -> ConferenceCreateRequest:
         """The envelope, which takes all of `data`, the user data of a Connect-Initial.
 
         Raises:
-            DecodeError: another object key or H.221 key, or lengths that do not fit exactly.
+            DecodeError: another object key or H.221 key, or lengths that do not fit.
         """
-        reader = Reader(data, "ConferenceCreateRequest")
-        _expect(reader, _OBJECT_KEY, "object key")
-        with reader.block(per.read_length(reader)) as body:
-            _expect(body, b"\x00\x08", "choice")
-            name = per.read_numeric_string(body, 1)
+        with Reader(data, "ConferenceCreateRequest") as reader:
+            _expect(reader, _OBJECT_KEY, "object key")
+            length, remaining = per.read_length(reader), reader.remaining
+            if length > remaining:
+                raise DecodeError(f"ConferenceCreateRequest: needs {length} bytes, {remaining} left")
+            _expect(reader, b"\x00\x08", "choice")
+            name = per.read_numeric_string(reader, 1)
             if len(name) > 255:
                 raise DecodeError(f"ConferenceCreateRequest: conference name of {len(name)} digits, expected up to 255")
-            _expect(body, b"\x00\x01\xc0\x00", "user data header")
-            _expect(body, _H221_CLIENT_KEY, "H.221 key")
-            user_data = body.take(per.read_length(body))
-        reader.finish()
-        return cls(user_data, name)
+            _expect(reader, b"\x00\x01\xc0\x00", "user data header")
+            _expect(reader, _H221_CLIENT_KEY, "H.221 key")
+            user_data = reader.take(per.read_length(reader))
+        return cls(user_data, name, None if length == remaining else length)
 
 
 @attrs.frozen
