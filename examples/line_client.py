@@ -1,0 +1,41 @@
+"""The client of line_protocol.py: logs on, types, looks. Make an account and start the service first:
+
+    rdpprov user add ann --users users.toml
+    rdpprov serve --protocol examples.line_protocol:LineManager --desktop examples.line_protocol:BarsDesktop \\
+        --listen 127.0.0.1:2323 --users users.toml --trace-dir traces
+
+and then, in another terminal, from the project's root:
+
+    python -m examples.line_client 127.0.0.1:2323 ann PASSWORD hello
+"""
+
+import socket
+import sys
+
+
+def main(address: str, name: str, password: str, *words: str) -> None:
+    """Log on, type the words, and print what the desktop looks like."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection, connection.makefile("rw") as lines:
+
+        def say(line: str) -> None:
+            lines.write(line + "\n")
+            lines.flush()
+
+        say(f"LOGON {name} {password}")
+        session = lines.readline().strip()
+        if not session:
+            sys.exit("the service ended the connection: is the password right?")
+        print(session)
+        for command in [f"TYPE {' '.join(words)}", "LOOK"]:
+            say(command)
+            for answer in lines:
+                if answer == ".\n":
+                    break
+                print(answer, end="")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(f"usage: python -m examples.line_client HOST:PORT NAME PASSWORD WORD...\n\n{__doc__}")
+    main(*sys.argv[1:])
