@@ -7,7 +7,6 @@ Source: [MS-RDPBCGR] 2.2.2 "Disconnection", 2.2.4 "Auto-Reconnect", 2.2.5 "Serve
 from __future__ import annotations
 
 from enum import IntEnum
-from struct import Struct as ByteStruct
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
@@ -21,12 +20,12 @@ from rdpprov.wire.base import (
     Reader,
     bounded_text,
     fixed_bytes,
-    int32,
     uint16,
     uint32,
     utf16_bytes,
     utf16_text,
 )
+from rdpprov.wire.rdp.gcc import MonitorDef
 from rdpprov.wire.rdp.share import LaidOut, PduType2
 
 
@@ -421,29 +420,7 @@ class SaveSessionInfo:
         return cls(info_data), rest
 
 
-TS_MONITOR_PRIMARY = 0x00000001
 _MONITORS_AT_MOST = 64
-
-
-@attrs.frozen
-class Monitor:
-    """TS_MONITOR_DEF: one monitor's place on the virtual desktop. 20 bytes.
-
-    Source: [MS-RDPBCGR] 2.2.1.3.6.1 "Monitor Definition".
-    """
-
-    LAYOUT: ClassVar[ByteStruct] = ByteStruct("<4iI")
-
-    left: int = int32()
-    """Pixels; the primary monitor's upper left corner is (0, 0)."""
-    top: int = int32()
-    """Pixels."""
-    right: int = int32()
-    """Pixels, inclusive."""
-    bottom: int = int32()
-    """Pixels, inclusive."""
-    flags: int = uint32(default=0)
-    """TS_MONITOR_PRIMARY."""
 
 
 @attrs.frozen
@@ -457,7 +434,7 @@ class MonitorLayout:
 
     PDU_TYPE2: ClassVar[PduType2] = PduType2.PDUTYPE2_MONITOR_LAYOUT_PDU
 
-    monitor_def_array: tuple[Monitor, ...] = ()
+    monitor_def_array: tuple[MonitorDef, ...] = ()
     """The monitors."""
 
     @property
@@ -469,10 +446,7 @@ class MonitorLayout:
         """The bytes behind the share headers."""
         if self.monitor_count > _MONITORS_AT_MOST:
             raise LocalProtocolError(f"TS_MONITOR_LAYOUT_PDU: {self.monitor_count} monitors")
-        return self.monitor_count.to_bytes(4, "little") + b"".join(
-            Monitor.LAYOUT.pack(monitor.left, monitor.top, monitor.right, monitor.bottom, monitor.flags)
-            for monitor in self.monitor_def_array
-        )
+        return self.monitor_count.to_bytes(4, "little") + b"".join(monitor.pack() for monitor in self.monitor_def_array)
 
     @classmethod
     def unpack(cls, data: Buffer) -> tuple[MonitorLayout, bytes]:
@@ -485,7 +459,7 @@ class MonitorLayout:
         count = reader.u32()
         if count > _MONITORS_AT_MOST:
             raise DecodeError(f"{reader.structure}: {count} monitors")
-        return cls(tuple(Monitor(*reader.fields(Monitor.LAYOUT)) for _ in range(count))), reader.rest()
+        return cls(tuple(MonitorDef(*reader.fields(MonitorDef.LAYOUT)) for _ in range(count))), reader.rest()
 
 
 class StatusCode(IntEnum):
