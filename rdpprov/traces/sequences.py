@@ -1,8 +1,9 @@
 """The sequences of the provider API as data: ``rdpprov.protocol_specs/*.toml``, read into frozen structures.
 
 A sequence is a list of *items*: a `Step` (one call), a `Repeated` group of steps, or an `Included` other sequence.
-Beside them stand its `Branch` es (after which step another sequence may take over) and its `Between` s (calls that may
-come between any two steps). `reconnect` has *variants*, each a list of steps of its own.
+Beside them stand its `Branch` es (after which step another sequence may take over), its `Between` s (calls that may
+come between any two steps) and its `Milestone` s (events that do not come before a certain call). `reconnect` has
+*variants*, each a list of steps of its own.
 
 What may follow a call that did not return is part of its step, one answer per way to fail (`Follow`). Whoever drives
 the sequences, checks a recorded one or generates tests for each way to fail finds the same answer here.
@@ -194,6 +195,21 @@ class Between:
 
 
 @attrs.frozen
+class Milestone:
+    """An event of a trace that does not come before a certain call."""
+
+    event: str
+    fields: Mapping[str, object]
+    """What the event's fields have to be for this entry to mean it; others do not matter."""
+
+    after: str
+
+    def is_met_by(self, event: str, fields: Mapping[str, object]) -> bool:
+        """Whether that event is this milestone."""
+        return event == self.event and all(fields.get(key) == value for key, value in self.fields.items())
+
+
+@attrs.frozen
 class SequenceSpec:
     """One file."""
 
@@ -211,6 +227,7 @@ class SequenceSpec:
     variants: Mapping[str, tuple[Step, ...]]
     branches: tuple[Branch, ...]
     between: tuple[Between, ...]
+    milestones: tuple[Milestone, ...]
 
     def steps(self) -> Iterator[Step]:
         """Every step of this file, variants included, each once, in the file's order."""
@@ -407,6 +424,7 @@ class _Reader:
             variants=self._variants(),
             branches=tuple(self._branch(table) for table in root.tables("branch")),
             between=tuple(self._between(table) for table in root.tables("between")),
+            milestones=tuple(self._milestone(table) for table in root.tables("milestone")),
         )
         head.done()
         root.done()
@@ -504,6 +522,15 @@ class _Reader:
             )
         return between
 
+    def _milestone(self, table: _Table) -> Milestone:
+        milestone = Milestone(
+            event=table.text("event"),
+            fields=cast("dict[str, object]", table.take("fields", dict, {})),
+            after=table.text("after"),
+        )
+        table.done()
+        return milestone
+
 
 def _check_references(spec: SequenceSpec, sequences: Sequences) -> None:
     """Every name and number that one entry says of another has to exist."""
@@ -519,6 +546,7 @@ def _check_references(spec: SequenceSpec, sequences: Sequences) -> None:
             raise SpecificationError(f"{where}: branch after step {branch.after}, which is no step")
     calls = {step.call for step in spec.steps()}
     named: list[str | None] = [name for entry in spec.between for name in (entry.after, entry.until, entry.needs)]
+    named += [entry.after for entry in spec.milestones]
     named += [found for step in spec.steps() for found in (step.waits_for, step.dropped_by)]
     for reference in named:
         if reference is not None and reference not in calls:
