@@ -199,7 +199,7 @@ def parse_address(where: str, text: str) -> tuple[str, int]:
     Raises:
         ConfigurationError: it is not that.
     """
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\[\]\s]+)):(\d{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\[\]\s]+)):([0-9]{1,5})", text)
     if match is None or not int(match[3]) <= 65535:
         raise ConfigurationError(f"{where}: {text!r}, expected ADDR:PORT, such as 0.0.0.0:3389 or [::1]:3389")
     return match[1] or match[2], int(match[3])
@@ -215,15 +215,18 @@ def configure(file: Table | None, options: Options) -> Configuration:
     for key, reason in NOT_BUILT.items():
         if key in top:
             raise ConfigurationError(f"{top.where}: [{key}]: {reason}")
-    state_dir = options.state_dir or top.path("state_dir") or default_state_dir()
-    license_policy = _license(top, options)
+    # The file is read whole, also where an option wins: what is wrong in it is to be said in any case.
     sessions = top.table("sessions")
     accounts = top.table("accounts")
+    own_state_dir, trace_dir = top.path("state_dir"), top.path("trace_dir")
+    desktop = sessions.text("desktop")
     users, pam = accounts.path("users"), accounts.text("pam")
+    state_dir = options.state_dir or own_state_dir or default_state_dir()
+    license_policy = _license(top, options)
     if users and pam:
         raise ConfigurationError(f"{accounts.where}: users and pam exclude each other")
     configuration = Configuration(
-        desktop=options.desktop or sessions.text("desktop") or "demo",
+        desktop=options.desktop or desktop or "demo",
         service=ServiceConfiguration(
             listeners=_listeners(top.table("listeners"), options, state_dir),
             limits=_limits(top.table("limits")),
@@ -231,7 +234,7 @@ def configure(file: Table | None, options: Options) -> Configuration:
             license_policy=license_policy,
         ),
         state_dir=state_dir,
-        trace_dir=options.trace_dir or top.path("trace_dir"),
+        trace_dir=options.trace_dir or trace_dir,
         users=options.users or users or default_users_file(state_dir),
         pam=None if options.users else pam,
     )
