@@ -31,7 +31,8 @@
 
 #define MAX_SIDE 8192              /* the largest desktop, [MS-RDPBCGR] 2.2.1.3.2 */
 #define MAX_RLE_PIXELS 65535       /* every length then fits the 16 bits of a mega order */
-#define DIGEST_SIZE 32
+#define MAX_TILE_PIXELS 16384
+#define DIGEST_SIZE 33
 
 /* ------------------------------------------------------------------------------------------------ Pictures */
 
@@ -74,10 +75,10 @@ refuse:
     return -1;
 }
 
-/* Tiles come as int32 left, top, right, bottom (exclusive). All must lie in the picture and be at most
- * max_pixels large when their width is rounded up to a multiple of four. */
+/* Tiles come as int32 left, top, right, bottom (exclusive). All must lie in the picture and have MAX_TILE_PIXELS at most
+ * when their width is rounded up to a multiple of four. */
 static struct tile *
-get_tiles(const Py_buffer *view, const struct picture *picture, size_t max_pixels, size_t *count)
+get_tiles(const Py_buffer *view, const struct picture *picture, size_t *count)
 {
     struct tile *tiles;
     size_t i;
@@ -97,7 +98,7 @@ get_tiles(const Py_buffer *view, const struct picture *picture, size_t max_pixel
         memcpy(edge, (const uint8_t *)view->buf + 16 * i, sizeof edge);
         if (edge[0] < 0 || edge[1] < 0 || edge[2] <= edge[0] || edge[3] <= edge[1]
             || (size_t)edge[2] > picture->width || (size_t)edge[3] > picture->height
-            || (((size_t)(edge[2] - edge[0]) + 3) & ~(size_t)3) * (size_t)(edge[3] - edge[1]) > max_pixels) {
+            || (((size_t)(edge[2] - edge[0]) + 3) & ~(size_t)3) * (size_t)(edge[3] - edge[1]) > MAX_TILE_PIXELS) {
             PyErr_SetString(PyExc_ValueError, "a tile lies outside the picture or is too large");
             free(tiles);
             return NULL;
@@ -135,6 +136,30 @@ load_tile(const struct picture *picture, const struct tile *tile, size_t width, 
             pixels[x] = pixels[columns - 1];
         pixels += width;
     }
+}
+
+/* Whether `count` pixels that lie together all have this colour. */
+static int
+is_all(const uint8_t *pixels, size_t count, uint32_t colour)
+{
+    uint32_t differ = 0;
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        differ |= load_colour(pixels + 4 * i) ^ colour;
+    return differ == 0;
+}
+
+static int
+is_solid(const struct picture *picture, const struct tile *tile)
+{
+    uint32_t colour = load_colour(row_of(picture, tile, 0));
+    size_t y;
+
+    for (y = 0; y < tile->bottom - tile->top; y++)
+        if (!is_all(row_of(picture, tile, y), tile->right - tile->left, colour))
+            return 0;
+    return 1;
 }
 
 /* 0x00RRGGBB to the pixel value of a depth: the upper bits of each colour, no dithering (it ruins every run). */
@@ -500,20 +525,24 @@ encode_planar(const uint32_t *pixels, uint8_t *row, uint8_t *same, size_t width,
  * Rogaway, "UMAC: Fast and Secure Message Authentication", CRYPTO '99, theorem 4.2). For any two different pictures of
  * one size the chance, over the random key, that all 256 bits agree is at most 2**-128. */
 
-struct digest {
-    uint64_t low[2], high[2];
-};
+#if defined(__SIZEOF_INT128__)
+__extension__ typedef unsigned __int128 sum128;
 
 static void
-add_product(struct digest *sum, int round, uint64_t a, uint64_t b)
+add_product(sum128 *sum, uint64_t a, uint64_t b)
+{
+    *sum += (sum128)a * b;
+}
+#else
+typedef struct {
+    uint64_t low, high;
+} sum128;
+
+static void
+add_product(sum128 *sum, uint64_t a, uint64_t b)
 {
     uint64_t low, high;
-#if defined(__SIZEOF_INT128__)
-    __extension__ typedef unsigned __int128 uint128;
-    uint128 product = (uint128)a * b;
-    low = (uint64_t)product;
-    high = (uint64_t)(product >> 64);
-#elif defined(_MSC_VER) && defined(_M_X64)
+#if defined(_MSC_VER) && defined(_M_X64)
     low = _umul128(a, b, &high);
 #else
     uint64_t a0 = a & 0xFFFFFFFF, a1 = a >> 32, b0 = b & 0xFFFFFFFF, b1 = b >> 32;
@@ -522,9 +551,14 @@ add_product(struct digest *sum, int round, uint64_t a, uint64_t b)
     low = a * b;
     high = a1 * b1 + (middle >> 32) + (other >> 32);
 #endif
-    sum->low[round] += low;
-    sum->high[round] += high + (sum->low[round] < low);
+    sum->low += low;
+    sum->high += high + (sum->low < low);
 }
+#endif
+
+struct digest {
+    sum128 round[2];
+};
 
 static uint64_t
 load64(const uint8_t *from)
@@ -540,12 +574,12 @@ digest_row(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t
 {
     static const uint8_t colour[8] = {0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0};
     uint64_t mask = load64(colour);
-    struct digest here = *sum;
+    sum128 first = sum->round[0], second = sum->round[1];
 
     for (; columns >= 4; columns -= 4, row += 16, key += 16) {
         uint64_t a = load64(row) & mask, b = load64(row + 8) & mask;
-        add_product(&here, 0, a + load64(key), b + load64(key + 8));
-        add_product(&here, 1, a + load64(key + 16), b + load64(key + 24));
+        add_product(&first, a + load64(key), b + load64(key + 8));
+        add_product(&second, a + load64(key + 16), b + load64(key + 24));
     }
     if (columns != 0) {
         uint8_t last[16] = {0};
@@ -553,42 +587,60 @@ digest_row(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t
         memcpy(last, row, 4 * columns);
         a = load64(last) & mask;
         b = load64(last + 8) & mask;
-        add_product(&here, 0, a + load64(key), b + load64(key + 8));
-        add_product(&here, 1, a + load64(key + 16), b + load64(key + 24));
+        add_product(&first, a + load64(key), b + load64(key + 8));
+        add_product(&second, a + load64(key + 16), b + load64(key + 24));
         key += 16;
     }
-    *sum = here;
+    sum->round[0] = first;
+    sum->round[1] = second;
     return key;
 }
 
-/* The number of key bytes that a tile of these pixels (width rounded up to four) needs. */
-static size_t
-key_size(size_t pixels)
+/* Key bytes that the largest tile needs: as many as it has itself, and the shift of the second round. */
+#define KEY_SIZE (4 * MAX_TILE_PIXELS + 16)
+
+/* A digest is what kind it is, and 32 bytes: the colour of a tile that has only one, which is quicker, or the hash. */
+static void
+digest_colour(const uint8_t *pixel, uint8_t *out)
 {
-    return 4 * pixels + 16;
+    memset(out, 0, DIGEST_SIZE);
+    out[0] = 1;
+    memcpy(out + 1, pixel, 3);
 }
 
 static void
 digest_tile(const struct picture *picture, const struct tile *tile, const uint8_t *key, uint8_t *out)
 {
-    struct digest sum = {{0, 0}, {0, 0}};
+    struct digest sum;
     size_t y;
 
+    if (is_solid(picture, tile)) {
+        digest_colour(row_of(picture, tile, 0), out);
+        return;
+    }
+    memset(&sum, 0, sizeof sum);
     for (y = 0; y < tile->bottom - tile->top; y++)
         key = digest_row(&sum, row_of(picture, tile, y), tile->right - tile->left, key);
-    memcpy(out, &sum, DIGEST_SIZE);
+    out[0] = 0;
+    memcpy(out + 1, &sum, sizeof sum);
 }
 
 /* The same of pixels that load_tile has copied. */
 static void
-digest_copy(const uint32_t *pixels, size_t width, const struct tile *tile, const uint8_t *key, uint8_t *out)
+digest_copy(const uint32_t *pixels, size_t width, const struct tile *tile, int solid, const uint8_t *key, uint8_t *out)
 {
-    struct digest sum = {{0, 0}, {0, 0}};
+    struct digest sum;
     size_t y;
 
+    if (solid) {
+        digest_colour((const uint8_t *)pixels, out);
+        return;
+    }
+    memset(&sum, 0, sizeof sum);
     for (y = 0; y < tile->bottom - tile->top; y++)
         key = digest_row(&sum, (const uint8_t *)(pixels + y * width), tile->right - tile->left, key);
-    memcpy(out, &sum, DIGEST_SIZE);
+    out[0] = 0;
+    memcpy(out + 1, &sum, sizeof sum);
 }
 
 /* ----------------------------------------------------------------------------------------- Python: encoding */
@@ -705,21 +757,22 @@ encode_tiles(PyObject *module, PyObject *args)
         PyBuffer_Release(&key);
         return NULL;
     }
-    tiles = get_tiles(&rectangles, &picture, MAX_RLE_PIXELS, &count);
+    tiles = get_tiles(&rectangles, &picture, &count);
     if (tiles == NULL)
         goto done;
     bytes = bytes_of(bits_per_pixel);
     for (i = 0; i < count; i++) {
         size_t width = (tiles[i].right - tiles[i].left + 3) & ~(size_t)3, height = tiles[i].bottom - tiles[i].top;
         largest = width * height > largest ? width * height : largest;
-        if (width * height * bytes > SIZE_MAX - capacity) {
+        /* What does not get smaller is stored raw. */
+        if (width * height * bytes > SIZE_MAX / 2 - capacity) {
             PyErr_NoMemory();
             goto done;
         }
-        capacity += width * height * bytes; /* what does not get smaller is stored raw */
+        capacity += width * height * bytes;
     }
-    if (count != 0 && (size_t)key.len < key_size(largest)) {
-        PyErr_SetString(PyExc_ValueError, "the key is too short for these tiles");
+    if (key.len != 0 && key.len != KEY_SIZE) {
+        PyErr_SetString(PyExc_ValueError, "a digest key has 65552 bytes");
         goto done;
     }
     encoded = malloc((count ? count : 1) * sizeof *encoded);
@@ -740,9 +793,17 @@ encode_tiles(PyObject *module, PyObject *args)
         /* A compressed bitmap may carry 8 bytes of TS_CD_HEADER, so it must be shorter by that. `next` has at least
          * `raw` bytes left: that many were counted for this tile, and no tile before it took more than its own. */
         struct sink sink = {next, next + (raw > 8 ? raw - 8 : 0)};
+        int solid;
         load_tile(&picture, &tiles[i], width, pixels);
-        digest_copy(pixels, width, &tiles[i], key.buf, encoded[i].digest);
-        if (bits_per_pixel != 32) {
+        solid = is_all((const uint8_t *)pixels, width, pixels[0])
+                && is_all((const uint8_t *)pixels, width * height, pixels[0]);
+        if (key.len != 0)
+            digest_copy(pixels, width, &tiles[i], solid, key.buf, encoded[i].digest);
+        if (solid && bits_per_pixel != 32 && height > 1) {
+            reduce_depth(pixels, 1, bits_per_pixel);
+            (void)put_order(&sink, &COLOUR_RUN, width * height); /* what encode_rle would find; at least 8 pixels */
+            encoded[i].compressed = put_pixels(&sink, pixels, 1, bytes) == 0;
+        } else if (bits_per_pixel != 32) {
             reduce_depth(pixels, width * height, bits_per_pixel);
             encoded[i].compressed = encode_rle(pixels, delta, width, width * height, bits_per_pixel, &sink) == 0;
         } else {
@@ -762,7 +823,8 @@ encode_tiles(PyObject *module, PyObject *args)
     result = PyList_New((Py_ssize_t)count);
     for (i = 0; result != NULL && i < count; i++) {
         PyObject *item = Py_BuildValue("Oy#y#", encoded[i].compressed ? Py_True : Py_False, encoded[i].data,
-                                       (Py_ssize_t)encoded[i].length, encoded[i].digest, (Py_ssize_t)DIGEST_SIZE);
+                                       (Py_ssize_t)encoded[i].length, encoded[i].digest,
+                                       (Py_ssize_t)(key.len != 0 ? DIGEST_SIZE : 0));
         if (item == NULL || PyList_SetItem(result, (Py_ssize_t)i, item) < 0)
             Py_CLEAR(result);
     }
@@ -780,7 +842,7 @@ done:
 }
 
 PyDoc_STRVAR(digest_tiles_doc,
-"digest_tiles(pixels, tiles, key) -> bytes\n\nThe 32-byte digests of the tiles, one after the other.");
+"digest_tiles(pixels, tiles, key) -> bytes\n\nThe 33-byte digests of the tiles, one after the other.");
 
 static PyObject *
 digest_tiles(PyObject *module, PyObject *args)
@@ -800,9 +862,13 @@ digest_tiles(PyObject *module, PyObject *args)
         PyBuffer_Release(&key);
         return NULL;
     }
-    tiles = get_tiles(&rectangles, &picture, key.len < 16 ? 0 : ((size_t)key.len - 16) / 4, &count);
+    tiles = get_tiles(&rectangles, &picture, &count);
     if (tiles == NULL)
         goto done;
+    if (key.len != KEY_SIZE) {
+        PyErr_SetString(PyExc_ValueError, "a digest key has 65552 bytes");
+        goto done;
+    }
     out = malloc((count ? count : 1) * DIGEST_SIZE);
     if (out == NULL) {
         PyErr_NoMemory();
@@ -831,8 +897,8 @@ solid_colour(PyObject *module, PyObject *source)
 {
     struct picture picture;
     struct tile whole = {0, 0, 0, 0};
-    uint32_t colour, differ = 0;
-    size_t x, y;
+    uint32_t colour;
+    int solid;
     (void)module;
 
     if (get_picture(source, &picture) < 0)
@@ -840,16 +906,11 @@ solid_colour(PyObject *module, PyObject *source)
     whole.right = picture.width;
     whole.bottom = picture.height;
     Py_BEGIN_ALLOW_THREADS
-    const uint8_t *row = row_of(&picture, &whole, 0);
-    colour = load_colour(row);
-    for (y = 0; y < picture.height && differ == 0; y++) {
-        row = row_of(&picture, &whole, y);
-        for (x = 0; x < picture.width; x++)
-            differ |= colour ^ load_colour(row + 4 * x);
-    }
+    colour = load_colour(row_of(&picture, &whole, 0));
+    solid = is_solid(&picture, &whole);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&picture.view);
-    return differ ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(colour);
+    return solid ? PyLong_FromUnsignedLong(colour) : Py_NewRef(Py_None);
 }
 
 /* ------------------------------------------------------------------------------------------------- Decoding */

@@ -1,0 +1,355 @@
+"""Legacy bitmap updates: damage to tiles, tiles to what TS_BITMAP_DATA carries, and a cache of encoded tiles.
+
+Source: [MS-RDPBCGR] 2.2.9.1.1.3.1.2.2 "Bitmap Data (TS_BITMAP_DATA)": rows bottom-up, width a multiple of four, and the
+destination may be narrower. Interleaved RLE at 15, 16 and 24 bits a pixel, RDP 6.0 planar at 32.
+
+Tiles lie on a grid that is fixed to the desktop, not to the damage, so the same content is cut the same way for every
+client and whatever else changed with it. Their shapes are those that cost least for a whole desktop among those that
+take 16 KiB uncompressed at most (requirement OUT-04). Milliseconds and kilobytes for 1024x768 pixels of windows with
+smooth text, one core, extension, nothing cached (``benchmarks/codecs.py --shapes``):
+
+====== ================ ================ ================ ================
+bits   64x64            128x64           256x32           1024x8
+16     1.55 ms, 161 kB  1.52 ms, 161 kB  1.42 ms, 165 kB  1.43 ms, 170 kB
+bits   64x64            80x64            128x40           256x20
+24     1.46 ms, 229 kB  1.39 ms, 228 kB  1.31 ms, 230 kB  1.27 ms, 234 kB
+bits   64x64            128x32           256x16           1024x4
+32     2.21 ms, 411 kB  1.98 ms, 388 kB  1.63 ms, 388 kB  1.91 ms, 385 kB
+====== ================ ================ ================ ================
+"""
+
+import functools
+import itertools
+import secrets
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdpprov.api.devices import Rectangle
+from rdpprov.codecs import planar
+from rdpprov.codecs.pixels import check_picture, padded_width
+from rdpprov.codecs.tiles import KEY_SIZE, EncodedTile, digest_tiles, encode_tiles
+from rdpprov.errors import LocalProtocolError
+
+__all__ = ["BitmapEncoder", "EncodedBitmap", "HasEdges", "TileCache", "tiles"]
+
+_Box = tuple[int, int, int, int]
+
+_TILE_SHAPES = {15: (128, 64), 16: (128, 64), 24: (80, 64), 32: (256, 16)}  # columns, rows; see above
+_BATCH = 64  # tiles, about: the first ones are on their way while the last ones are still pixels
+_SHARE = 8  # tiles that a worker gets at a time
+
+_CELL = 16
+_BAND = 64
+
+
+class HasEdges(Protocol):
+    """Four edges in pixels, right and bottom exclusive: `rdpprov.api.devices.Rectangle`, and what looks like it."""
+
+    @property
+    def left(self) -> int:
+        """First column."""
+        ...
+
+    @property
+    def top(self) -> int:
+        """First row."""
+        ...
+
+    @property
+    def right(self) -> int:
+        """Column behind the last."""
+        ...
+
+    @property
+    def bottom(self) -> int:
+        """Row below the last."""
+        ...
+
+
+class EncodedBitmap(NamedTuple):
+    """TS_BITMAP_DATA, all but its packing. A tuple, not attrs: there are hundreds a frame, and they live briefly."""
+
+    left: int
+    """Destination on the desktop, in pixels."""
+    top: int
+    right: int
+    """Exclusive; on the wire it is inclusive."""
+    bottom: int
+    """Exclusive; on the wire it is inclusive."""
+    width: int
+    """Of the bitmap: a multiple of four, up to three more than the destination's."""
+    height: int
+    bits_per_pixel: int
+    compressed: bool
+    """BITMAP_COMPRESSION: ``data`` is a stream, without TS_CD_HEADER; if not, it is rows of pixels."""
+    data: bytes
+
+
+class TileCache:
+    """Encoded tiles by content: whoever sees the same picture as somebody before costs no encoding. One a process.
+
+    A tile is found by a 256-bit keyed digest of its pixels, with depth, form and size. The key is random, never leaves
+    this object, and under it two different tiles are taken for one with a chance of 2**-128 at most, even if they were
+    made for that (`rdpprov.codecs.tiles.digest_tiles`). What is stored is encoded from the same copy of the pixels as
+    its digest, so a desktop that draws meanwhile cannot put a picture under another one's name.
+
+    Bounded by bytes; the tiles not used for longest go first. All methods may be called from any thread.
+
+    Args:
+        max_bytes: of encoded data, with an allowance for what an entry takes by itself.
+    """
+
+    _ENTRY = 256  # bytes: key, tuple, and their places in the dictionary
+
+    def __init__(self, max_bytes: int = 32 << 20) -> None:
+        self.max_bytes = max_bytes
+        self.size = 0
+        """Bytes held now."""
+        self.hits = 0
+        self.misses = 0
+        self._key = secrets.token_bytes(KEY_SIZE)
+        self._tiles: OrderedDict[bytes, tuple[bool, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many tiles are held."""
+        return len(self._tiles)
+
+    def digests(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[bytes]:
+        """What to look tiles up by, with a name for depth, form and size before it."""
+        return digest_tiles(picture, boxes, self._key)
+
+    def encode(
+        self, picture: NDArray[np.uint8], boxes: Sequence[_Box], bits_per_pixel: int, format_header: int
+    ) -> list[EncodedTile]:
+        """Tiles with their digests."""
+        return encode_tiles(picture, boxes, bits_per_pixel, format_header, self._key)
+
+    def find(self, names: Sequence[bytes]) -> list[tuple[bool, bytes] | None]:
+        """For each name (kind and digest) the tile: is it compressed, and its data. None if it is not here."""
+        with self._lock:
+            get, touch = self._tiles.get, self._tiles.move_to_end
+            found = []
+            for name in names:
+                tile = get(name)
+                if tile is not None:
+                    touch(name)
+                    self.hits += 1
+                found.append(tile)
+            self.misses += found.count(None)
+        return found
+
+    def keep(self, name: bytes, compressed: bool, data: bytes) -> None:
+        """Remember a tile under its kind and digest; what does not fit any more is forgotten."""
+        size = len(data) + self._ENTRY
+        with self._lock:
+            if name in self._tiles or size > self.max_bytes:
+                return
+            self._tiles[name] = compressed, data
+            self.size += size
+            while self.size > self.max_bytes:
+                _, (_, oldest) = self._tiles.popitem(last=False)
+                self.size -= len(oldest) + self._ENTRY
+
+
+class BitmapEncoder:
+    """Pictures to bitmap updates, for one client. Holds no picture.
+
+    Args:
+        bits_per_pixel: of the session: 15, 16, 24 or 32.
+        cache: shared with others; None: every tile is encoded.
+        format_header: of planar streams. `rdpprov.codecs.planar.RLE`, the default, is what every client decodes; with
+            `NO_ALPHA` too, they are a little shorter, for clients that announce DRAW_ALLOW_SKIP_ALPHA.
+        workers: a pool of threads to share the tiles of one picture among; worth it for large pictures, and with the
+            extension, which does not hold the GIL. None: the calling thread does it all.
+
+    Raises:
+        LocalProtocolError: another depth.
+    """
+
+    def __init__(
+        self,
+        *,
+        bits_per_pixel: int,
+        cache: TileCache | None = None,
+        format_header: int = planar.RLE,
+        workers: Executor | None = None,
+    ) -> None:
+        if bits_per_pixel not in _TILE_SHAPES:
+            raise LocalProtocolError(f"bitmap updates of {bits_per_pixel} bits per pixel, expected 15, 16, 24 or 32")
+        self.bits_per_pixel = bits_per_pixel
+        self._cache = cache
+        self._format_header = format_header
+        self._workers = workers
+        self._kinds = _Kinds(bits_per_pixel, format_header)
+
+    def encode(self, pixels: NDArray[np.uint8], left: int, top: int) -> Iterator[EncodedBitmap]:
+        """Encode a part of the desktop, tile by tile, from top to bottom.
+
+        Args:
+            pixels: (height, width, 4) uint8 BGRX, row 0 at the top. If they change before the iterator is exhausted,
+                the picture is torn, but nothing worse happens.
+            left, top: where they lie on the desktop, in pixels.
+
+        Raises:
+            LocalProtocolError: not a picture.
+        """
+        pixels = check_picture(pixels)
+        height, width = pixels.shape[:2]
+        columns, rows = _TILE_SHAPES[self.bits_per_pixel]
+        steps = rows * max(1, _BATCH * columns // (width + columns))
+        for start, end in _cuts(top, height, steps):
+            bottom_up = pixels[start:end][::-1]
+            boxes, places = _grid(left % columns, (top + start) % rows, width, end - start, columns, rows)
+            y = top + start
+            for place, (compressed, data) in zip(places, self._encode_batch(bottom_up, boxes), strict=True):
+                yield EncodedBitmap(
+                    left + place[0],
+                    y + place[1],
+                    left + place[2],
+                    y + place[3],
+                    place[4],
+                    place[5],
+                    self.bits_per_pixel,
+                    compressed,
+                    data,
+                )
+
+    def _encode_batch(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[tuple[bool, bytes]]:
+        cache = self._cache
+        if cache is None:
+            return [(tile.compressed, tile.data) for tile in self._encode_tiles(picture, boxes)]
+        kinds = self._kinds
+        names = [
+            kinds[right - left, bottom - top] + digest
+            for (left, top, right, bottom), digest in zip(boxes, cache.digests(picture, boxes), strict=True)
+        ]
+        found = cache.find(names)
+        missing = {name: box for name, box, tile in zip(names, boxes, found, strict=True) if tile is None}
+        encoded: dict[bytes, tuple[bool, bytes]] = {}
+        if missing:
+            tiles = self._encode_tiles(picture, list(missing.values()))
+            for (name, box), tile in zip(missing.items(), tiles, strict=True):
+                encoded[name] = tile.compressed, tile.data
+                # Under the digest of what was encoded, which is another one if the pixels have changed since.
+                cache.keep(kinds[box[2] - box[0], box[3] - box[1]] + tile.digest, tile.compressed, tile.data)
+        return [tile or encoded[name] for name, tile in zip(names, found, strict=True)]
+
+    def _encode_tiles(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[EncodedTile]:
+        def encode(share: Sequence[_Box]) -> list[EncodedTile]:
+            if self._cache is None:
+                return encode_tiles(picture, share, self.bits_per_pixel, self._format_header)
+            return self._cache.encode(picture, share, self.bits_per_pixel, self._format_header)
+
+        if self._workers is None or len(boxes) <= _SHARE:
+            return encode(boxes)
+        shares = [boxes[start : start + _SHARE] for start in range(0, len(boxes), _SHARE)]
+        return [tile for share in self._workers.map(encode, shares) for tile in share]
+
+
+class _Kinds(dict[tuple[int, int], bytes]):
+    """{(width, height): what goes before a digest}, so that equal digests mean equal bytes."""
+
+    def __init__(self, bits_per_pixel: int, format_header: int) -> None:
+        self._form = struct.pack("<BB", bits_per_pixel, format_header if bits_per_pixel == 32 else 0)
+
+    def __missing__(self, size: tuple[int, int]) -> bytes:
+        kind = self[size] = self._form + struct.pack("<HH", *size)
+        return kind
+
+
+@functools.lru_cache(maxsize=256)
+def _grid(
+    left: int, top: int, width: int, height: int, columns: int, rows: int
+) -> tuple[list[_Box], list[tuple[int, int, int, int, int, int]]]:
+    """The tiles of a picture whose first pixel lies at left, top of a tile of the grid.
+
+    Returns:
+        them as the codecs want them, counted from the bottom row; and left, top, right, bottom from the top row, with
+        width and height of the bitmap.
+    """
+    places = [
+        (x, y, right, bottom, padded_width(right - x), bottom - y)
+        for y, bottom in _cuts(top, height, rows)
+        for x, right in _cuts(left, width, columns)
+    ]
+    return [(x, height - bottom, right, height - y) for x, y, right, bottom, _, _ in places], places
+
+
+def _cuts(begin: int, length: int, step: int) -> list[tuple[int, int]]:
+    """Pieces of `length` pixels that begin at `begin`, cut at multiples of `step`; counted from `begin`."""
+    edges = [0, *range(step - begin % step, length, step), length]
+    return list(itertools.pairwise(edges))
+
+
+def tiles(rectangles: Sequence[HasEdges], width: int, height: int) -> Iterator[Rectangle]:
+    """Cut damage to what is worth grabbing and encoding at once. From top to bottom.
+
+    Every damaged pixel inside the desktop is in exactly one of the results. They begin at multiples of 16 pixels, end
+    there or at the desktop's edge, and none crosses a multiple of 64 rows, which bounds what a grab takes: 2 MiB of a
+    desktop 8192 pixels wide. Where damage is scattered, more is repainted rather than more pieces made: there are
+    never more than squares of 64 pixels that are touched.
+
+    Args:
+        rectangles: damage, overlapping or not, outside the desktop or not.
+        width, height: of the desktop in pixels.
+    """
+    boxes = [
+        box
+        for box in ((max(0, r.left), max(0, r.top), min(width, r.right), min(height, r.bottom)) for r in rectangles)
+        if box[0] < box[2] and box[1] < box[3]
+    ]
+    if not boxes:
+        return
+    left, top, right, bottom = (edge(box[i] for box in boxes) for i, edge in enumerate((min, min, max, max)))
+    first, last = top // _BAND, (bottom - 1) // _BAND
+    whole = (left, top, right, bottom) in boxes  # as after a resize, or when one thing has changed: nothing to join
+    cells = np.zeros((0, 0) if whole else (-(-height // _CELL), -(-width // _CELL)), np.bool_)
+    if not whole:
+        for x, y, end, below in boxes:
+            cells[y // _CELL : -(-below // _CELL), x // _CELL : -(-end // _CELL)] = True
+    for band in range(first, last + 1):
+        start = band * _BAND // _CELL
+        if whole:
+            y, below = max(top // _CELL, start) - start, min(-(-bottom // _CELL), start + _BAND // _CELL) - start
+            pieces = [(left // _CELL, y, -(-right // _CELL), below)]
+        else:
+            pieces = _pieces(cells[start : start + _BAND // _CELL])
+        for x, y, end, below in pieces:
+            yield Rectangle(
+                x * _CELL, (start + y) * _CELL, min(end * _CELL, width), min((start + below) * _CELL, height)
+            )
+
+
+def _pieces(rows: NDArray[np.bool_]) -> list[_Box]:
+    """The cells of a band that are set, as rectangles; coarser ones where that makes fewer."""
+    pieces = _rectangles(rows)
+    if len(pieces) <= 1:
+        return pieces
+    squares = np.logical_or.reduceat(rows.any(axis=0), range(0, rows.shape[1], _BAND // _CELL))
+    if len(pieces) <= np.count_nonzero(squares):
+        return pieces
+    coarse = np.repeat(squares, _BAND // _CELL)[: rows.shape[1]]
+    return _rectangles(np.broadcast_to(coarse, rows.shape))
+
+
+def _rectangles(rows: NDArray[np.bool_]) -> list[_Box]:
+    """Runs of set cells, those of one extent in successive rows joined."""
+    result: list[_Box] = []
+    open_at: dict[tuple[int, int], int] = {}
+    for y, row in enumerate(rows):
+        edges = np.flatnonzero(np.diff(row, prepend=False, append=False)).tolist()
+        runs = set(zip(edges[::2], edges[1::2], strict=True))
+        for run in [run for run in open_at if run not in runs]:
+            result.append((run[0], open_at.pop(run), run[1], y))
+        for run in runs:
+            open_at.setdefault(run, y)
+    result += [(left, top, right, len(rows)) for (left, right), top in open_at.items()]
+    return sorted(result, key=lambda box: (box[1], box[0]))
