@@ -53,27 +53,29 @@ _SCRYPT = re.compile(
 _BARRED = frozenset(':\\@/"[];|=,+*?<>')
 
 
+def _power_of_two(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+    if not (2 <= value <= 1 << 20 and value & (value - 1) == 0):
+        raise ValueError(f"{attribute.name} is {value}, expected a power of two up to 2^20")
+
+
 @attrs.frozen
 class ScryptCost:
-    """What one scrypt costs: memory 128 · N · r bytes, time in proportion to N · r · p. Source: [RFC 7914] 2."""
+    """What one scrypt costs: memory 128 · n · r bytes, time in proportion to n · r · p. Source: [RFC 7914] 2."""
 
     # 32 MiB and about 0.1 s. Dearer would be show: the NT hash beside it has no salt and falls first.
-    log2_n: int = attrs.field(
-        default=15, validator=attrs.validators.and_(attrs.validators.ge(1), attrs.validators.le(20))
-    )
+    n: int = attrs.field(default=1 << 15, validator=_power_of_two)
     r: int = attrs.field(default=8, validator=attrs.validators.and_(attrs.validators.ge(1), attrs.validators.le(32)))
     p: int = attrs.field(default=1, validator=attrs.validators.and_(attrs.validators.ge(1), attrs.validators.le(16)))
 
     def hash(self, password: str, salt: bytes, length: int = 32) -> bytes:
         """The scrypt hash. Takes its time: run it in a worker thread."""
-        n = 1 << self.log2_n
         return hashlib.scrypt(
             password.encode("utf-8", "surrogatepass"),
             salt=salt,
-            n=n,
+            n=self.n,
             r=self.r,
             p=self.p,
-            maxmem=128 * self.r * (n + self.p + 2) + 65536,  # what OpenSSL counts, and a little more
+            maxmem=128 * self.r * (self.n + self.p + 2) + 65536,  # what OpenSSL counts, and a little more
             dklen=length,
         )
 
@@ -103,7 +105,7 @@ class PasswordHash:
         match = _SCRYPT.fullmatch(text)
         if match is None:
             raise ValueError("expected $scrypt$ln=..,r=..,p=..$SALT$HASH")
-        cost = ScryptCost(int(match["log2_n"]), int(match["r"]), int(match["p"]))
+        cost = ScryptCost(1 << int(match["log2_n"]), int(match["r"]), int(match["p"]))
         try:
             salt, digest = (base64.b64decode(match[part] + "=" * (-len(match[part]) % 4)) for part in ("salt", "hash"))
         except binascii.Error as error:
@@ -118,7 +120,7 @@ class PasswordHash:
 
     def __str__(self) -> str:
         salt, digest = (base64.b64encode(part).decode().rstrip("=") for part in (self.salt, self.digest))
-        return f"$scrypt$ln={self.cost.log2_n},r={self.cost.r},p={self.cost.p}${salt}${digest}"
+        return f"$scrypt$ln={self.cost.n.bit_length() - 1},r={self.cost.r},p={self.cost.p}${salt}${digest}"
 
 
 @attrs.frozen

@@ -12,12 +12,11 @@ from cyclopts import Parameter
 from rdpprov.accounts.authenticator import FileAuthenticator, PasswordAuthenticator
 from rdpprov.accounts.users_file import UsersFile
 from rdpprov.cli.configuration import Configuration, Options, configure, read_file
-from rdpprov.cli.desktops import load_desktop
 from rdpprov.cli.logs import LogLevel, configure_logging
 from rdpprov.cli.serving import open_traces, ready_line, run_service, say
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
-from rdpprov.sessions.logon import PanelLogonDesktop
+from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory
 
 
 def serve(
@@ -78,7 +77,7 @@ def serve(
     # For package.module:Class of a file that is worked on, as every Python server does; last, so that a file here
     # cannot take the place of a module that is installed.
     sys.path.append(os.getcwd())
-    desktop_factory = load_desktop(configuration.desktop)
+    desktop_factory = load_desktop_factory(configuration.desktop)
     authenticator = make_authenticator(configuration)
     traces = open_traces(configuration.trace_dir)
     run_service(
@@ -86,7 +85,7 @@ def serve(
             configuration.service,
             authenticator=authenticator,
             desktop_factory=desktop_factory,
-            logon_desktop_factory=PanelLogonDesktop,
+            logon_desktop_factory=logon_desktop_factory(),
             traces=traces,
         ),
         _announce,

@@ -14,7 +14,7 @@ from rdpprov.api.identity import AuthenticatedUser, LogonError, NtStatus, UserTo
 from rdpprov.api.structures import UserCredential
 from rdpprov.errors import ConfigurationError
 
-CHEAP = ScryptCost(log2_n=4, r=1)
+CHEAP = ScryptCost(n=16, r=1)
 ANNA = User.new("anna", "secret", groups=["staff"], cost=CHEAP)
 
 
@@ -76,7 +76,7 @@ async def test_at_most_two_passwords_are_hashed_at_once(monkeypatch):
         nonlocal running, most
         running += 1
         most = max(most, running)
-        digest = original(ScryptCost(log2_n=13), password, salt, length)
+        digest = original(ScryptCost(n=1 << 13), password, salt, length)
         running -= 1
         return digest
 
@@ -144,7 +144,7 @@ async def test_attempts_that_run_at_once_are_slowed_down_too(authenticator, mock
 
 
 async def test_a_client_that_leaves_does_not_wait_for_the_hash():
-    authenticator = FileAuthenticator(UserIndex([]), decoy_cost=ScryptCost(log2_n=16))
+    authenticator = FileAuthenticator(UserIndex([]), decoy_cost=ScryptCost(n=1 << 16))
     with trio.move_on_after(0) as scope:
         await log_on(authenticator)
     assert scope.cancelled_caught

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.cli.configuration import Options, configure, parse_address, read_file
-from rdpprov.cli.desktops import load_desktop
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.configuration import Limits
 
@@ -192,23 +191,3 @@ def test_any_other_text_is_refused_by_name(text):
             assert int(text.rpartition(":")[2]) == port <= 65535
         case reason:
             assert reason.startswith(f"--listen: {text!r}, expected ADDR:PORT")
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("x11", "X11 desktops are not built yet"),
-        ("x11:xterm", "X11 desktops are not built yet"),
-        ("x11-attach::0", "X11 desktops are not built yet"),
-        ("dem", "unknown, expected demo or package.module:Factory"),
-        ("no.such.module:Factory", "No module named 'no'"),
-        ("os:nothing", "module 'os' has no attribute 'nothing'"),
-        ("os:sep", "is no factory"),
-        (":x", "Empty module name"),
-    ],
-)
-def test_a_desktop_that_is_none_is_named(name, reason):
-    with pytest.raises(ConfigurationError) as error:
-        load_desktop(name)
-    assert str(error.value).startswith(f"desktop {name!r}: ")
-    assert reason in str(error.value)
