@@ -329,7 +329,7 @@ class DemoDesktop(SceneDesktop):
         """The items of a layer."""
         match layer:
             case "chrome":
-                return _chrome(self._plan)
+                return _chrome(self.width, self.height)
             case "title":
                 return self._title_items()
             case "clock":
@@ -580,8 +580,9 @@ def _right_of_heading(plan: DemoPlan, panel: Rectangle, text: str) -> Item:
 
 
 @lru_cache(maxsize=16)
-def _chrome(plan: DemoPlan) -> Sequence[Item]:
+def _chrome(width: int, height: int) -> Sequence[Item]:
     """What is the same for all sessions with screens of this size."""
+    plan = plan_demo(width, height)
     items: list[Item] = [fill(plan.screen, DESK), fill(plan.bar, BAR)]
     panels = {
         "This client": plan.client,

@@ -126,8 +126,9 @@ def plan_panel(width: int, height: int) -> PanelPlan:
 
 
 @lru_cache(maxsize=16)
-def _panel_items(plan: PanelPlan) -> Sequence[Item]:
+def _panel_items(width: int, height: int) -> Sequence[Item]:
     """What is the same for everybody."""
+    plan = plan_panel(width, height)
     panel = plan.panel
     stripe = Rectangle(panel.left + plan.padding, panel.top, panel.right - plan.padding, panel.top + 3 * plan.line)
     title = text_run("Log on", plan.title_style, INK, PANEL)
@@ -285,7 +286,7 @@ class PanelLogonDesktop(SceneDesktop, LogonDesktop):
         plan = self._plan
         match layer:
             case "panel":
-                return _panel_items(plan)
+                return _panel_items(self.width, self.height)
             case "user":
                 return self._field_items(self._user, plan.user, self._focus == "user")
             case "password":

@@ -6,7 +6,7 @@ page faults alone), so a desktop that can do without one starts quickly, and tho
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
@@ -16,6 +16,9 @@ import trio
 from rdpprov.api.devices import Pixels, Rectangle
 from rdpprov.sessions.screens import ReadableDesktop, clamp_size
 from rdpprov.sessions.text import OPAQUE, Bitmap, Coverage, tint
+
+MAX_APART = 12
+"""Items of a layer that may change as rectangles of their own; more count as one: readers merge them anyway."""
 
 
 class Fill(NamedTuple):
@@ -52,9 +55,19 @@ def picture(left: int, top: int, bitmap: Bitmap) -> Picture:
     return Picture(left, top, left + width, top + height, bitmap)
 
 
-def _identity(item: Item) -> tuple[int, ...]:
+_Identity: TypeAlias = tuple[int, int, int, int, int]
+
+
+def _identity(item: Item) -> _Identity:
     """Equal for items that paint the same: pictures, if they show the same array (comparing pixels would cost)."""
-    return item if isinstance(item, Fill) else (*item[:4], id(item.bitmap))
+    return item if isinstance(item, Fill) else (item.left, item.top, item.right, item.bottom, id(item.bitmap))
+
+
+def _bounds(items: Collection[Item | _Identity]) -> Rectangle:
+    if not items:
+        return Rectangle(0, 0, 0, 0)
+    lefts, tops, rights, bottoms, _ = zip(*items, strict=True)
+    return Rectangle(min(lefts), min(tops), max(rights), max(bottoms))
 
 
 class Layer:
@@ -66,18 +79,12 @@ class Layer:
 
     def replace(self, items: Sequence[Item]) -> list[Rectangle]:
         """Show other items from now on; where that changes pixels. Items of one layer are painted in their order."""
-        kept = {_identity(item) for item in self.items} & {_identity(item) for item in items}
-        changed = [
-            Rectangle(*item[:4]) for items_ in (self.items, items) for item in items_ if _identity(item) not in kept
-        ]
-        self.items = items
-        self.bounds = Rectangle(
-            min((item.left for item in items), default=0),
-            min((item.top for item in items), default=0),
-            max((item.right for item in items), default=0),
-            max((item.bottom for item in items), default=0),
-        )
-        return changed
+        # The old items are still held here, so that no array of the new ones can have the id of one that is gone.
+        changed = frozenset(map(_identity, self.items)) ^ frozenset(map(_identity, items))
+        self.items, self.bounds = items, _bounds(items)
+        if len(changed) > MAX_APART:
+            return [_bounds(changed)]
+        return [Rectangle(*identity[:4]) for identity in changed]
 
     def paint(self, area: Rectangle, out: Bitmap) -> None:
         """Paint what lies in ``area`` into ``out``, which shows just that."""
@@ -89,13 +96,15 @@ class Layer:
             item_left, item_top, item_right, item_bottom, content = item
             if item_left >= right or item_right <= left or item_top >= bottom or item_bottom <= top:
                 continue
-            x, y = max(item_left, left), max(item_top, top)
-            to_x, to_y = min(item_right, right), min(item_bottom, bottom)
-            target = out[y - top : to_y - top, x - left : to_x - left]
-            if isinstance(content, int):
-                target[...] = OPAQUE | content
+            if item_left >= left and item_top >= top and item_right <= right and item_bottom <= bottom:
+                target = out[item_top - top : item_bottom - top, item_left - left : item_right - left]
             else:
-                target[...] = content[y - item_top : to_y - item_top, x - item_left : to_x - item_left]
+                x, y = max(item_left, left), max(item_top, top)
+                to_x, to_y = min(item_right, right), min(item_bottom, bottom)
+                target = out[y - top : to_y - top, x - left : to_x - left]
+                if not isinstance(content, int):
+                    content = content[y - item_top : to_y - item_top, x - item_left : to_x - item_left]
+            target[...] = OPAQUE | content if isinstance(content, int) else content
 
 
 class SceneDesktop(ReadableDesktop):

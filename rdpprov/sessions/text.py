@@ -23,7 +23,7 @@ MAX_RUN = 400
 """Characters of one run of text; what follows is not drawn. No label of ours is as long; a client's name may be."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TextStyle:
     """How text looks: its size in pixels and its weight."""
 

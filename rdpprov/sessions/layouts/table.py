@@ -25,7 +25,7 @@ def _check_rows(_layout: object, attribute: "attrs.Attribute[Rows]", rows: Rows)
         raise ValueError(f"{attribute.name}: each row needs one character a key")
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, eq=False)
 class Layout:
     """One keyboard layout, as Windows has it."""
 

@@ -1,0 +1,232 @@
+import threading
+
+import numpy as np
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, Rectangle, ScancodeKey
+from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import LocalProtocolError
+from rdpprov.sessions.memory import MemoryDesktop, PixelBudget, PixelBudgetError
+from rdpprov.sessions.pointers import CROSSHAIR
+from rdpprov.sessions.screens import DamageList, contains
+
+SIZE = 300
+edges = st.tuples(st.integers(-20, SIZE + 20), st.integers(-20, SIZE + 20)).map(sorted)
+rectangles = st.builds(lambda x, y: Rectangle(x[0], y[0], x[1], y[1]), edges, edges)
+
+
+def covered(rectangle_list):
+    mask = np.zeros((SIZE + 40, SIZE + 40), bool)
+    for r in rectangle_list:
+        mask[r.top + 20 : r.bottom + 20, r.left + 20 : r.right + 20] = True
+    return mask
+
+
+@given(st.lists(rectangles, max_size=120), st.integers(1, 40))
+def test_a_damage_list_is_bounded_and_loses_no_pixel(damaged, limit):
+    damage = DamageList(limit)
+    for rectangle in damaged:
+        damage.add(rectangle)
+    taken = damage.take()
+    assert len(taken) <= limit
+    assert not any(rectangle.is_empty() for rectangle in taken)
+    assert not any(contains(one, other) for one in taken for other in taken if one is not other)
+    assert covered(damaged)[~covered(taken)].sum() == 0
+    assert damage.take() == []
+
+
+@given(st.lists(rectangles, max_size=20))
+def test_damage_that_fits_is_exact_up_to_rectangles_that_overlap(damaged):
+    damage = DamageList(limit=1000)
+    for rectangle in damaged:
+        damage.add(rectangle)
+    taken = damage.take()
+    assert sum(r.width * r.height for r in taken) <= sum(r.width * r.height for r in damaged if not r.is_empty())
+
+
+def test_every_reader_has_damage_of_its_own(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    first = viewer(desktop)
+    assert first.look() == [Rectangle(0, 0, SIZE, SIZE)]
+    second = viewer(desktop)
+    with desktop.draw(Rectangle(10, 20, 30, 40)) as pixels:
+        pixels[...] = 7
+    assert (first.signals, second.signals) == (1, 1)
+    assert first.look() == [Rectangle(10, 20, 30, 40)]
+    assert first.look() == []
+    assert second.look() == [Rectangle(0, 0, SIZE, SIZE)]
+    assert np.array_equal(first.picture, second.picture)
+    assert (first.picture == 7).sum() == 20 * 20 * 4
+
+
+def test_a_reader_is_told_once_until_it_takes(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    for _ in range(5):
+        with desktop.draw():
+            pass
+    assert reader.signals == 1
+    reader.look()
+    with desktop.draw():
+        pass
+    assert reader.signals == 2
+    reader.screen.close()
+    reader.screen.close()
+    with desktop.draw():
+        pass
+    assert reader.signals == 2
+    assert reader.screen.take_damage() == []
+
+
+def test_drawing_is_clipped_to_the_screen(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    reader.look()
+    with desktop.draw(Rectangle(SIZE - 5, -5, SIZE + 50, 5)) as pixels:
+        assert pixels.shape == (5, 5, 4)
+    assert reader.look() == [Rectangle(SIZE - 5, 0, SIZE, 5)]
+    with desktop.draw(Rectangle(SIZE, 0, SIZE + 5, 5)) as pixels:
+        assert pixels.size == 0
+    assert reader.look() == []
+
+
+def test_a_grab_never_tears(viewer):
+    """A thread paints the whole screen in one value after another; a copy shows one value only."""
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    stop = threading.Event()
+
+    def paint():
+        value = 0
+        while not stop.is_set():
+            value = value % 250 + 1
+            with desktop.draw() as pixels:
+                for row in range(0, SIZE, 30):  # in pieces, so that there is something to tear
+                    pixels[row : row + 30] = value
+
+    writer = threading.Thread(target=paint)
+    writer.start()
+    try:
+        out = np.empty((SIZE, SIZE, 4), np.uint8)
+        for _ in range(200):
+            reader.screen.grab(Rectangle(0, 0, SIZE, SIZE), out)
+            assert out.min() == out.max()
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_grab_writes_into_the_array_that_is_handed_in(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    with desktop.draw(Rectangle(0, 0, 4, 4)) as pixels:
+        pixels[...] = (1, 2, 3, 4)
+    screen = viewer(desktop).screen
+    out = np.zeros((2, 2, 4), np.uint8)
+    assert screen.grab(Rectangle(3, 3, 5, 5), out) is out
+    assert out[0, 0].tolist() == [1, 2, 3, 4]
+    assert not out[1, 1].any()
+    with pytest.raises(ValueError, match="shape"):
+        screen.grab(Rectangle(0, 0, 3, 3), out)
+
+
+async def test_resizing_keeps_what_fits_and_damages_everything(viewer):
+    desktop = MemoryDesktop(400, 300)
+    reader = viewer(desktop)
+    reader.look()
+    with desktop.draw(Rectangle(0, 0, 250, 250)) as pixels:
+        pixels[...] = 9
+    await desktop.resize(250, 350)
+    assert (reader.screen.width, reader.screen.height) == (250, 350)
+    assert reader.look() == [Rectangle(0, 0, 250, 350)]
+    assert (reader.picture[:250] == 9).all()
+    assert not reader.picture[250:].any()
+
+
+async def test_a_rectangle_from_before_a_resize_grabs_black_outside(viewer):
+    desktop = MemoryDesktop(400, 300)
+    reader = viewer(desktop)
+    with desktop.draw() as pixels:
+        pixels[...] = 9
+    await desktop.resize(200, 200)
+    pixels = reader.screen.grab(Rectangle(100, 100, 400, 300))
+    assert (pixels[:100, :100] == 9).all()
+    assert not pixels[100:].any()
+    assert not pixels[:, 100:].any()
+    assert not reader.screen.grab(Rectangle(300, 250, 400, 300)).any()
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [((1, 1), (200, 200)), ((100_000, 300), (8192, 300)), ((-5, 8193), (200, 8192)), ((1024, 768), (1024, 768))],
+)
+async def test_sizes_are_clamped(asked, got):
+    desktop = MemoryDesktop(*asked)
+    assert (desktop.width, desktop.height) == got
+    await desktop.resize(640, 480)
+    await desktop.resize(*asked)
+    assert (desktop.width, desktop.height) == got
+
+
+async def test_memory_is_counted_before_it_is_taken_and_given_back():
+    budget = PixelBudget(limit=3_000_000)
+    desktop = MemoryDesktop(800, 600, budget=budget)
+    assert budget.used == 800 * 600 * 4
+    with pytest.raises(PixelBudgetError, match="8192x8192 needs 268,435,456 bytes") as caught:
+        MemoryDesktop(8192, 8192, budget=budget)
+    assert caught.value.errinfo is ErrInfo.ERRINFO_OUT_OF_MEMORY
+    with pytest.raises(PixelBudgetError):
+        await desktop.resize(4000, 4000)
+    assert (desktop.width, desktop.height, budget.used) == (800, 600, 800 * 600 * 4)
+    await desktop.resize(200, 200)
+    assert budget.used == 200 * 200 * 4
+    await desktop.aclose()
+    await desktop.aclose()
+    assert budget.used == 0
+
+
+async def test_a_closed_desktop_is_black_and_cannot_be_drawn_into(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    with desktop.draw() as pixels:
+        pixels[...] = 1
+    await desktop.aclose()
+    assert not reader.whole().any()
+    with pytest.raises(LocalProtocolError), desktop.draw():
+        pass
+
+
+def test_a_pointer_is_taken_once_by_every_reader(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    one, two = viewer(desktop), viewer(desktop)
+    assert one.screen.take_pointer() is DEFAULT_POINTER
+    assert one.screen.take_pointer() is None
+    desktop.set_pointer(CROSSHAIR)
+    desktop.set_pointer(HIDDEN_POINTER)
+    assert one.signals == 1
+    assert one.screen.take_pointer() is HIDDEN_POINTER
+    assert two.screen.take_pointer() is HIDDEN_POINTER
+    assert one.screen.take_pointer_position() is None
+    desktop.move_pointer(5, 6)
+    assert one.screen.take_pointer_position() == (5, 6)
+    assert one.screen.take_pointer_position() is None
+
+
+async def test_input_goes_to_the_program_and_the_desktop_runs_until_it_is_closed(nursery):
+    events = []
+    desktop = MemoryDesktop(SIZE, SIZE, on_input=events.append)
+    desktop.input_event(ScancodeKey(1, True))
+    assert events == [ScancodeKey(1, True)]
+    ended = trio.Event()
+
+    async def run(*, task_status):
+        await desktop.run(task_status=task_status)
+        ended.set()
+
+    await nursery.start(run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not ended.is_set()
+    await desktop.aclose()
+    await ended.wait()
