@@ -39,12 +39,15 @@ def pack_length(length: int) -> bytes:
 
 def read_element(reader: Reader, tag: int) -> Reader:
     """The content of the next element, which must have the tag `tag` (one byte, or two for 0x7Fxx)."""
-    came = reader.u8()
-    if tag > 0xFF:
-        came = came << 8 | reader.u8()
+    return reader.block(_read_header(reader, tag))
+
+
+def _read_header(reader: Reader, tag: int) -> int:
+    """Check the tag, give the length."""
+    came = reader.u8() if tag <= 0xFF else reader.u16be()
     if came != tag:
         raise DecodeError(f"{reader.structure}: BER tag 0x{came:02X}, expected 0x{tag:02X}")
-    return reader.block(read_length(reader))
+    return read_length(reader)
 
 
 def pack_element(tag: int, content: bytes) -> bytes:
@@ -57,7 +60,7 @@ def read_integer(reader: Reader, tag: int = TAG_INTEGER) -> int:
 
     Read as unsigned, although BER is not: rdesktop writes 65535 as ``02 02 FF FF``, which by the book is -1.
     """
-    content = read_element(reader, tag).rest()
+    content = reader.take(_read_header(reader, tag))
     if not content or len(content.lstrip(b"\0")) > 4:
         raise DecodeError(f"{reader.structure}: BER integer of {len(content)} bytes, expected 1 to 4")
     return int.from_bytes(content, "big")
@@ -70,7 +73,7 @@ def pack_integer(value: int, tag: int = TAG_INTEGER) -> bytes:
 
 def read_boolean(reader: Reader) -> bool:
     """A truth value; anything but 0 is true."""
-    content = read_element(reader, TAG_BOOLEAN).rest()
+    content = reader.take(_read_header(reader, TAG_BOOLEAN))
     if len(content) != 1:
         raise DecodeError(f"{reader.structure}: BER boolean of {len(content)} bytes, expected 1")
     return content != b"\0"
