@@ -29,7 +29,7 @@ demo: $(DEMO_VENV)/.installed
 	@exec $(DEMO_VENV)/bin/rdpprov demo $(ARGS)
 
 test: $(DEV_VENV)/.installed
-	$(DEV_VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(DEV_VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(DEV_VENV)/.installed
 	$(DEV_VENV)/bin/ruff format --check .
