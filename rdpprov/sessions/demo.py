@@ -313,6 +313,7 @@ class DemoDesktop(SceneDesktop):
             )
         except PixelBudgetError:
             self.tell(Notice("There is no memory left for drawing; the middle button clears."))
+            self._add_damage([area])  # a part of the line may be there
             return
         if changed.is_empty():
             return
@@ -639,7 +640,7 @@ def wrap(text: str, style: TextStyle, width: int) -> list[tuple[int, int]]:
             lines.append((begin, index))
             begin, used, after_space = index + 1, 0, index + 1
             continue
-        if used + advance > width and index > begin:
+        while used + advance > width and index > begin:
             end = after_space if after_space > begin else index
             lines.append((begin, end))
             begin, after_space = end, end

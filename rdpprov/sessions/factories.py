@@ -35,11 +35,14 @@ def load_desktop_factory(name: str) -> DesktopFactory:
         hint = f", did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(f"there is no desktop {name!r}{hint}; there are {_choices()}")
     try:
-        factory = getattr(importlib.import_module(kind), rest)
-    except ImportError as error:
-        raise ConfigurationError(f"desktop {name!r}: cannot import {kind!r}: {error}") from error
-    except AttributeError:
-        raise ConfigurationError(f"desktop {name!r}: module {kind!r} has no {rest!r}") from None
+        module = importlib.import_module(kind)
+    except Exception as error:  # whatever somebody else's module does wrong, it is the configuration that named it
+        raise ConfigurationError(
+            f"desktop {name!r}: cannot import {kind!r}: {error or type(error).__name__}"
+        ) from error
+    factory = getattr(module, rest, None)
+    if factory is None:
+        raise ConfigurationError(f"desktop {name!r}: module {kind!r} has no {rest!r}")
     if not callable(factory):
         raise ConfigurationError(
             f"desktop {name!r}: {type(factory).__name__} is not callable; it must make a Desktop from a DesktopRequest"

@@ -111,7 +111,7 @@ class SceneDesktop(ReadableDesktop):
     """A desktop that is painted when somebody looks: layers, from the back to the front.
 
     A layer that may have changed is marked (`invalidate`), which costs next to nothing. It is built again when a reader
-    takes its damage; only items that differ count as damage. All in the event loop's thread.
+    takes its damage or grabs; only items that differ count as damage. All in the event loop's thread.
 
     Args:
         width: pixels, clamped to 200 to 8192.
@@ -142,16 +142,10 @@ class SceneDesktop(ReadableDesktop):
         self._stale.clear()
 
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
-        if not self._layers_built:
-            self._refresh()
+        self._refresh()
         words = out.view("<u4")[..., 0]
         for layer in self._layers.values():
             layer.paint(rectangle, words)
-
-    @property
-    def _layers_built(self) -> bool:
-        """Whether there is a picture at all: someone may grab before anybody took damage."""
-        return bool(next(iter(self._layers.values())).items)
 
     async def resize(self, width: int, height: int) -> None:
         """Take a new size, clamped to 200x200 to 8192x8192; everything is laid out anew."""

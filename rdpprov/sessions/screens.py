@@ -168,11 +168,6 @@ class ReadableDesktop(Desktop):
         """Pixels."""
         return self._height
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether anybody reads this desktop."""
-        return bool(self._screens)
-
     def open_screen(self, on_damage: Callable[[], None]) -> DesktopScreen:
         """A new reader of the pixels. ``on_damage`` is called once, until the reader takes something."""
         screen = DesktopScreen(self, on_damage)
