@@ -19,7 +19,8 @@ class ProtocolListenerCallback(ABC):
         """IWRdsProtocolListenerCallback.OnConnected: a client is here, new or back again.
 
         The provider calls it once its client's own data is known; clients that are not so far are the listener's own
-        affair. It is the one callback that takes time. The service starts the connection sequence when it returns.
+        affair. It is the one callback that takes time: the service starts the connection sequence, and returns when
+        `ProtocolConnection.get_logon_error_redirector` is over, so OnReady may follow at once.
 
         Args:
             connection: a fresh object for this client.

@@ -23,7 +23,6 @@ from rdpprov.api import (
 )
 from rdpprov.api.devices import InputDevices, VideoDevice
 from rdpprov.api.identity import ReconnectClaim, ReconnectMethod, UserToken
-from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
 from rdpprov.encoding.bitmap import TileCache
 from rdpprov.errinfo import ErrInfo
@@ -84,7 +83,6 @@ class RdpConnection(ProtocolConnection):
         self._input = RdpInputDevices()
         self._video = RdpVideoDevice(self._machine, self._transport, TILE_CACHE, self._first_frame_sent)
         self._callback: ProtocolConnectionCallback | None = None
-        self._redirector_asked = trio.Event()
         self._closing = trio.Event()
         self._active = trio.Event()
         self._tasks: trio.Nursery | None = None
@@ -179,16 +177,11 @@ class RdpConnection(ProtocolConnection):
         async with trio.open_nursery() as nursery:
             self._tasks = nursery
             if not self._closing.is_set():
-                nursery.start_soon(self._get_ready, callback)
+                callback.on_ready()
                 nursery.start_soon(self._run, self._read, callback)
                 nursery.start_soon(self._run, self._video.run, callback)
             await self._closing.wait()
         self._tasks_done.set()
-
-    async def _get_ready(self, callback: ProtocolConnectionCallback) -> None:
-        """OnReady follows GetLogonErrorRedirector, and comes from a task of our own."""
-        await self._redirector_asked.wait()
-        callback.on_ready()
 
     async def _run(self, task: object, callback: ProtocolConnectionCallback) -> None:
         """A task of the connection: when it cannot go on, the service is told, once, and ends the rest by Close."""
@@ -252,11 +245,6 @@ class RdpConnection(ProtocolConnection):
         self._wire.milestone("first_frame")
 
     # IWRdsProtocolConnection, in the order of the connection sequence
-
-    async def get_logon_error_redirector(self) -> LogonErrorRedirector:
-        """IWRdsProtocolConnection.GetLogonErrorRedirector: none; OnReady may follow."""
-        self._redirector_asked.set()
-        raise NotImplementedByProvider("logon errors are shown by the logon desktop")
 
     async def accept_connection(self) -> None:
         """IWRdsProtocolConnection.AcceptConnection: the client waits for licensing already."""

@@ -140,11 +140,12 @@ class RdpVideoDevice:
         for tile in tiles(damage, width, height):
             if self._screen is not screen or not self._active:
                 return  # another desktop, or another size: what is left of this frame is nobody's any more
-            updates += encoder.encode(screen.grab(tile, _scratch(tile)), tile.left, tile.top)
-            size = sum(len(update.data) for update in updates)
+            for update in encoder.encode(screen.grab(tile, _scratch(tile)), tile.left, tile.top):
+                updates.append(update)
+                size += len(update.data)
             if size >= CHUNK:
                 await self._send(updates)
-                updates = []
+                updates, size = [], 0
         self._add_pointer(screen)
         await self._send(updates)
         self.frames += 1
@@ -166,15 +167,13 @@ class RdpVideoDevice:
             self._machine.send_pointer_position(*position)
 
 
-_SCRATCH: dict[tuple[int, int], Pixels] = {}
+_scratch_bytes = np.empty(0, np.uint8)
 
 
 def _scratch(tile: Rectangle) -> Pixels:
-    """A buffer for one grab. One a shape for all connections: grabbing and encoding never wait in between."""
-    shape = (tile.height, tile.width)
-    buffer = _SCRATCH.get(shape)
-    if buffer is None:
-        if len(_SCRATCH) >= 64:
-            _SCRATCH.clear()
-        buffer = _SCRATCH[shape] = np.empty((*shape, 4), np.uint8)
-    return buffer
+    """Where to grab a tile. One buffer for all connections: grabbing and encoding never wait in between."""
+    global _scratch_bytes
+    size = tile.width * tile.height * 4
+    if _scratch_bytes.size < size:
+        _scratch_bytes = np.empty(size, np.uint8)
+    return _scratch_bytes[:size].reshape(tile.height, tile.width, 4)
