@@ -11,6 +11,11 @@
  *   - Every write into an output goes through a struct sink, which knows where the memory ends.
  */
 
+/* Debian builds extensions with -O2, at which GCC vectorises next to nothing; these loops live on it. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3")
+#endif
+
 #ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030B0000
 #endif
