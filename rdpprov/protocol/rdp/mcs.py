@@ -201,7 +201,7 @@ def _connect_response(
     ]
     if message_channel_id is not None:
         blocks.append(ServerMessageChannelData(message_channel_id))
-    user_data = ConferenceCreateResponse(ServerUserData(blocks).pack()).pack()
+    user_data = ConferenceCreateResponse(ServerUserData(tuple(blocks)).pack()).pack()
     return frame_data(ConnectResponse(user_data, parameters).pack())
 
 
