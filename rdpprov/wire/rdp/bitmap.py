@@ -184,6 +184,8 @@ class BitmapUpdate:
     def pack(self) -> bytes:
         """Data of a fast-path update, or body of a slow-path one."""
         parts = [rectangle.pack() for rectangle in self.rectangles]
+        if len(parts) > 0xFFFF:
+            raise LocalProtocolError(f"TS_UPDATE_BITMAP_DATA: {len(parts)} rectangles, 65535 fit")
         return _U16_PAIR.pack(UpdateType.UPDATETYPE_BITMAP, len(parts)) + b"".join(parts)
 
     @classmethod

@@ -47,6 +47,7 @@ from rdpprov.wire.base import (
     bounded_text,
     build_with,
     fixed_bytes,
+    integer,
     parse_with,
     uint8,
     uint16,
@@ -56,6 +57,7 @@ from rdpprov.wire.base import (
 from rdpprov.wire.rdp.share import SERVER_CHANNEL_ID, LaidOut, PduType
 
 _SET_HEADER = ByteStruct("<HH")
+_DESCRIPTOR_LIMIT = 0xFFFE  # bytes that leave room for the NUL
 
 
 class CapabilityType(IntEnum):
@@ -403,6 +405,9 @@ class BitmapCacheCapabilitySet(CapabilitySet):
     """Bytes of the largest of them."""
 
 
+_uint31 = integer(0, 0x7FFFFFFF, "uint31")
+
+
 @attrs.frozen
 class BitmapCacheCellInfo:
     """TS_BITMAPCACHE_CELL_CACHE_INFO: size of one revision 2 bitmap cache, 32 bits.
@@ -410,7 +415,7 @@ class BitmapCacheCellInfo:
     Source: [MS-RDPBCGR] 2.2.7.1.4.2.1 "Bitmap Cache Cell Info".
     """
 
-    num_entries: int = uint32()
+    num_entries: int = _uint31()
     """Bitmaps in the cache; 31 bits."""
     persistent: bool = False
     """Whether the client keeps it on disk and announces its keys."""
@@ -447,7 +452,7 @@ class BitmapCacheRev2CapabilitySet(CapabilitySet):
     """Five caches."""
 
     def _wire_values(self) -> dict[str, Any]:
-        cells = [cell.num_entries & 0x7FFFFFFF | cell.persistent << 31 for cell in self.cell_info]
+        cells = [cell.num_entries | cell.persistent << 31 for cell in self.cell_info]
         return {"cache_flags": self.cache_flags, "num_cell_caches": self.num_cell_caches, "cell_info": cells}
 
     @classmethod
@@ -1316,7 +1321,7 @@ def _pack_descriptor_and_sets(descriptor: str, capability_sets: tuple[Capability
 
 def _unpack_descriptor_and_sets(reader: Reader) -> tuple[str, tuple[CapabilitySet, ...]]:
     length_source, length_combined = reader.fields(_SET_HEADER)
-    source = ansi_text(reader.view(length_source))
+    source = ansi_text(reader.view(length_source))[:_DESCRIPTOR_LIMIT]
     if length_combined < _SET_HEADER.size:
         raise DecodeError(f"{reader.structure}: lengthCombinedCapabilities {length_combined} is below its own 4")
     return source, _unpack_sets(reader.take(length_combined))
@@ -1335,7 +1340,7 @@ class DemandActive:
     """Not 0, and another at each activation. fact 38: Confirm Active echoes it."""
     capability_sets: tuple[CapabilitySet, ...] = ()
     """In this order. fact 29: FreeRDP hangs up on sets that only clients may send (`CLIENT_ONLY_SETS`)."""
-    source_descriptor: str = bounded_text(0xFFFE, encoding="latin-1", default="RDP")
+    source_descriptor: str = bounded_text(_DESCRIPTOR_LIMIT, encoding="latin-1", default="RDP")
     """Ignored; "RDP" by custom."""
     session_id: int = uint32(default=0)
     """Ignored by clients."""
@@ -1392,7 +1397,7 @@ class ConfirmActive:
     """Of the Demand Active that is answered; see `require_share_id`."""
     capability_sets: tuple[CapabilitySet, ...] = ()
     """In the client's order; a set may occur twice, and sets of unknown type occur."""
-    source_descriptor: str = bounded_text(0xFFFE, encoding="latin-1", default="MSTSC")
+    source_descriptor: str = bounded_text(_DESCRIPTOR_LIMIT, encoding="latin-1", default="MSTSC")
     """Name of the client's kind."""
     originator_id: int = uint16(default=SERVER_CHANNEL_ID)
     """The server's channel; some clients get it wrong, so that every value is accepted."""

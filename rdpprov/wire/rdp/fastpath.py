@@ -18,7 +18,7 @@ from struct import Struct
 import attrs
 
 from rdpprov.errors import LocalProtocolError
-from rdpprov.wire.base import Buffer, DecodeError, bounded_bytes, uint8, uint16
+from rdpprov.wire.base import Buffer, DecodeError, bounded_bytes, integer, uint4, uint8
 
 MAX_PDU_SIZE = 0x3FFF
 """Bytes of a fast-path PDU, header included, that every client takes (OUT-02)."""
@@ -27,6 +27,8 @@ MAX_FRAGMENT_SIZE = 0x3F80
 cannot put fragments together, among them Windows CE, which names less than 0x3FFF."""
 
 _U16 = Struct("<H")
+_uint2 = integer(0, 3, "uint2")
+_uint15 = integer(0, 0x7FFF, "uint15")
 
 
 class SecurityFlags(IntEnum):
@@ -74,14 +76,18 @@ class FastPathHeader:
     Source: [MS-RDPBCGR] 2.2.8.1.2, 2.2.9.1.2: fpInputHeader or fpOutputHeader, length1, length2.
     """
 
-    length: int = uint16()
+    length: int = _uint15()
     """Bytes of the whole PDU, this header included; below 0x8000."""
-    flags: int = uint8(default=0)
+    flags: int = _uint2(default=0)
     """`SecurityFlags`."""
-    num_events: int = uint8(default=0)
+    num_events: int = uint4(default=0)
     """Events of an input PDU, 1 to 15. fact 66: 0 means that their number follows in a byte. 0 in an output PDU."""
     long_form: bool = attrs.field(default=attrs.Factory(lambda header: header.length > 0x7F, takes_self=True))
     """Whether the length has two bytes; a small one may have them too."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.length > 0x7F and not self.long_form:
+            raise LocalProtocolError(f"fast-path header: length {self.length} does not fit into one byte")
 
     @property
     def action(self) -> int:
@@ -157,11 +163,11 @@ class FastPathUpdate:
     Source: [MS-RDPBCGR] 2.2.9.1.2.1 "Fast-Path Update".
     """
 
-    update_code: int = uint8()
+    update_code: int = uint4()
     """An `UpdateCode`."""
     data: bytes = bounded_bytes(0xFFFFFFFF)
     """The update's own structure, or a fragment of it; compressed if `compression_flags` says so."""
-    fragmentation: int = uint8(default=Fragmentation.FASTPATH_FRAGMENT_SINGLE)
+    fragmentation: int = _uint2(default=Fragmentation.FASTPATH_FRAGMENT_SINGLE)
     """A `Fragmentation`."""
     compression_flags: int | None = uint8(optional=True)
     """As compressedType of a share data header; None: not there, the usual case. fact 84: pointer updates that are

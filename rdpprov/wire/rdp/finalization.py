@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 import attrs
-from construct import Array, Construct, Int8ul, Int16ul, Int32ul, Struct
+from construct import Array, Construct, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError
@@ -127,8 +127,8 @@ class PersistentKeyList:
         "num_entries" / Array(_CACHES, Int16ul),
         "total_entries" / Array(_CACHES, Int16ul),
         "bit_mask" / Int8ul,
-        "pad2" / Int8ul,
-        "pad3" / Int16ul,
+        Padding(3),
+        "keys" / Array(lambda context: sum(context.num_entries), Int64ul),
     )
 
     keys: tuple[tuple[int, ...], ...] = ((),) * _CACHES
@@ -146,11 +146,9 @@ class PersistentKeyList:
             "num_entries": [len(keys) for keys in self.keys],
             "total_entries": self.total_entries,
             "bit_mask": self.bit_mask,
-            "pad2": 0,
-            "pad3": 0,
+            "keys": [key for cache in self.keys for key in cache],
         }
-        keys = b"".join(key.to_bytes(8, "little") for cache in self.keys for key in cache)
-        return build_with(self.LAYOUT, numbers, "TS_BITMAPCACHE_PERSISTENT_LIST_PDU") + keys
+        return build_with(self.LAYOUT, numbers, "TS_BITMAPCACHE_PERSISTENT_LIST_PDU")
 
     @classmethod
     def unpack(cls, data: Buffer) -> tuple[PersistentKeyList, bytes]:

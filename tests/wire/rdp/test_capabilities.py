@@ -324,3 +324,17 @@ def test_any_bytes_are_an_active_pdu_or_the_peer_s_fault(kind, data):
     except RemoteProtocolError:
         return
     assert kind.unpack(structure.pack()) == (structure, b"")
+
+
+def test_what_does_not_fit_a_cell_is_our_own_fault():
+    with pytest.raises(LocalProtocolError):
+        BitmapCacheCellInfo(0x80000000)
+    with pytest.raises(LocalProtocolError):
+        BitmapCacheRev2CapabilitySet(cell_info=(BitmapCacheCellInfo(0),) * 4).pack()
+
+
+def test_a_source_descriptor_of_any_length_is_read():
+    packed = (1).to_bytes(4, "little") + b"\xea\x03" + b"\xff\xff\x04\x00" + b"x" * 0xFFFF + bytes(4)
+    confirm, rest = ConfirmActive.unpack(packed)
+    assert (len(confirm.source_descriptor), rest) == (0xFFFE, b"")
+    assert ConfirmActive.unpack(confirm.pack()) == (confirm, b"")

@@ -204,3 +204,14 @@ def test_any_bytes_are_a_pdu_or_the_peer_s_fault(data):
         return
     assert data.endswith(rest)
     assert FastPathOutputPdu.unpack(pdu.pack()) == (pdu, b"")
+
+
+def test_a_header_whose_fields_do_not_fit_is_our_own_fault():
+    for length, flags, events, long_form in [
+        (0x8000, 0, 0, True),
+        (200, 0, 0, False),
+        (9, 4, 0, False),
+        (9, 0, 16, False),
+    ]:
+        with pytest.raises(LocalProtocolError):
+            FastPathHeader(length, flags, events, long_form)

@@ -95,3 +95,5 @@ def test_a_bad_persistent_key_list_says_what_is_bad(data, errinfo):
 def test_a_persistent_key_list_has_five_caches():
     with pytest.raises(LocalProtocolError):
         PersistentKeyList(((),) * 4).pack()
+    with pytest.raises(LocalProtocolError):
+        PersistentKeyList(((1 << 64,), (), (), (), ()), (1, 0, 0, 0, 0)).pack()
