@@ -478,8 +478,10 @@ static int
 encode_planar(const uint32_t *pixels, uint8_t *row, uint8_t *same, size_t width, size_t height, int header,
               struct sink *sink)
 {
+    uint8_t unchanged[MAX_SIDE / 44 + 3]; /* a row of zeros, coded: pieces of 44 to 47 */
+    struct sink unchanged_sink = {unchanged, unchanged + sizeof unchanged};
+    size_t unchanged_size, x, y;
     int shift;
-    size_t x, y;
 
     if (!has_room(sink, 1))
         return -1;
@@ -498,19 +500,28 @@ encode_planar(const uint32_t *pixels, uint8_t *row, uint8_t *same, size_t width,
         *sink->at++ = 0;
         return 0;
     }
+    memset(row, 0, width);
+    if (encode_plane_row(&unchanged_sink, row, width) < 0)
+        return -1;
+    unchanged_size = (size_t)(unchanged_sink.at - unchanged);
     same[0] = 0;
     for (y = 1; y < height; y++)
         same[y] = memcmp(pixels + y * width, pixels + (y - 1) * width, width * sizeof *pixels) == 0;
     for (shift = header & 0x20 ? 16 : 24; shift >= 0; shift -= 8) {
         for (y = 0; y < height; y++) {
             const uint32_t *here = pixels + y * width, *above = here - (y != 0 ? width : 0);
+            if (y != 0 && (same[y] || shift == 24)) {
+                if (!has_room(sink, unchanged_size))
+                    return -1;
+                memcpy(sink->at, unchanged, unchanged_size);
+                sink->at += unchanged_size;
+                continue;
+            }
             if (shift == 24) {
-                memset(row, y == 0 ? 0xFF : 0, width);
+                memset(row, 0xFF, width);
             } else if (y == 0) {
                 for (x = 0; x < width; x++)
                     row[x] = (uint8_t)(here[x] >> shift);
-            } else if (same[y]) {
-                memset(row, 0, width);
             } else {
                 for (x = 0; x < width; x++) {
                     uint8_t d = (uint8_t)((here[x] >> shift) - (above[x] >> shift));

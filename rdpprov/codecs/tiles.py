@@ -73,7 +73,7 @@ def encode_tiles(
             raise LocalProtocolError(str(error)) from None
         return [EncodedTile(*tile) for tile in encoded]
     _check_tiles(picture, tiles)
-    return [_encode_python(picture[t:b, l:r], bits_per_pixel, format_header, key) for l, t, r, b in tiles]  # noqa: E741
+    return [encode_tile_python(picture[t:b, l:r], bits_per_pixel, format_header, key) for l, t, r, b in tiles]  # noqa: E741
 
 
 def digest_tiles(picture: NDArray[np.uint8], tiles: Sequence[tuple[int, int, int, int]], key: bytes) -> list[bytes]:
@@ -141,7 +141,8 @@ def _check_key(key: bytes, *, optional: bool) -> None:
         raise LocalProtocolError(f"a digest key of {len(key)} bytes, expected {KEY_SIZE}")
 
 
-def _encode_python(picture: NDArray[np.uint8], bits_per_pixel: int, format_header: int, key: bytes) -> EncodedTile:
+def encode_tile_python(picture: NDArray[np.uint8], bits_per_pixel: int, format_header: int, key: bytes) -> EncodedTile:
+    """One tile, as `encode_tiles` does them without the extension."""
     height, width = picture.shape[:2]
     wire_width = padded_width(width)
     pixels = np.empty((height, wire_width, 4), np.uint8)

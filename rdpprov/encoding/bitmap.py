@@ -4,17 +4,18 @@ Source: [MS-RDPBCGR] 2.2.9.1.1.3.1.2.2 "Bitmap Data (TS_BITMAP_DATA)": rows bott
 destination may be narrower. Interleaved RLE at 15, 16 and 24 bits a pixel, RDP 6.0 planar at 32.
 
 Tiles lie on a grid that is fixed to the desktop, not to the damage, so the same content is cut the same way for every
-client and whatever else changed with it. Their shapes are those that cost least for a whole desktop among those that
-take 16 KiB uncompressed at most (requirement OUT-04). Milliseconds and kilobytes for 1024x768 pixels of windows with
-smooth text, one core, extension, nothing cached (``benchmarks/codecs.py --shapes``):
+client and whatever else changed with it. Their shapes are among the cheapest for a whole desktop of those that have 16
+KiB uncompressed at most (requirement OUT-04) and fit, whatever is in them, a fast-path PDU of a client that knows no
+fragmentation (interoperability fact 36: 0x3F80 bytes). For 1024x768 pixels of windows with smooth text, by one core
+with the extension, nothing cached (``benchmarks/codecs.py --shapes``), milliseconds and bytes on the wire:
 
 ====== ================ ================ ================ ================
-bits   64x64            128x64           256x32           1024x8
-16     1.55 ms, 161 kB  1.52 ms, 161 kB  1.42 ms, 165 kB  1.43 ms, 170 kB
-bits   64x64            80x64            128x40           256x20
-24     1.46 ms, 229 kB  1.39 ms, 228 kB  1.31 ms, 230 kB  1.27 ms, 234 kB
+bits   64x64            112x64           240x32           992x8
+16     1.44 ms, 161 kB  1.45 ms, 160 kB  1.41 ms, 165 kB  1.46 ms, 173 kB
+bits   64x64            80x64            160x32           320x16
+24     1.32 ms, 229 kB  1.31 ms, 228 kB  1.29 ms, 231 kB  1.27 ms, 238 kB
 bits   64x64            128x32           256x16           1024x4
-32     2.21 ms, 411 kB  1.98 ms, 388 kB  1.63 ms, 388 kB  1.91 ms, 385 kB
+32     1.52 ms, 411 kB  1.37 ms, 388 kB  1.32 ms, 388 kB  1.44 ms, 385 kB
 ====== ================ ================ ================ ================
 """
 
@@ -37,11 +38,12 @@ from rdpprov.codecs.pixels import check_picture, padded_width
 from rdpprov.codecs.tiles import KEY_SIZE, EncodedTile, digest_tiles, encode_tiles
 from rdpprov.errors import LocalProtocolError
 
-__all__ = ["BitmapEncoder", "EncodedBitmap", "HasEdges", "TileCache", "tiles"]
+__all__ = ["TILE_SHAPES", "BitmapEncoder", "EncodedBitmap", "HasEdges", "TileCache", "tiles"]
 
 _Box = tuple[int, int, int, int]
 
-_TILE_SHAPES = {15: (128, 64), 16: (128, 64), 24: (80, 64), 32: (256, 16)}  # columns, rows; see above
+TILE_SHAPES = {15: (112, 64), 16: (112, 64), 24: (80, 64), 32: (256, 16)}
+"""{bits per pixel: (columns, rows)} of the grid."""
 _BATCH = 64  # tiles, about: the first ones are on their way while the last ones are still pixels
 _SHARE = 8  # tiles that a worker gets at a time
 
@@ -182,11 +184,11 @@ class BitmapEncoder:
         format_header: int = planar.RLE,
         workers: Executor | None = None,
     ) -> None:
-        if bits_per_pixel not in _TILE_SHAPES:
+        if bits_per_pixel not in TILE_SHAPES:
             raise LocalProtocolError(f"bitmap updates of {bits_per_pixel} bits per pixel, expected 15, 16, 24 or 32")
         self.bits_per_pixel = bits_per_pixel
         self._cache = cache
-        self._format_header = format_header
+        self.format_header = format_header
         self._workers = workers
         self._kinds = _Kinds(bits_per_pixel, format_header)
 
@@ -203,7 +205,7 @@ class BitmapEncoder:
         """
         pixels = check_picture(pixels)
         height, width = pixels.shape[:2]
-        columns, rows = _TILE_SHAPES[self.bits_per_pixel]
+        columns, rows = TILE_SHAPES[self.bits_per_pixel]
         steps = rows * max(1, _BATCH * columns // (width + columns))
         for start, end in _cuts(top, height, steps):
             bottom_up = pixels[start:end][::-1]
@@ -245,8 +247,8 @@ class BitmapEncoder:
     def _encode_tiles(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[EncodedTile]:
         def encode(share: Sequence[_Box]) -> list[EncodedTile]:
             if self._cache is None:
-                return encode_tiles(picture, share, self.bits_per_pixel, self._format_header)
-            return self._cache.encode(picture, share, self.bits_per_pixel, self._format_header)
+                return encode_tiles(picture, share, self.bits_per_pixel, self.format_header)
+            return self._cache.encode(picture, share, self.bits_per_pixel, self.format_header)
 
         if self._workers is None or len(boxes) <= _SHARE:
             return encode(boxes)
