@@ -158,13 +158,15 @@ class _Figure:
 
     def _call(self, call: CallLine, place: Step | None) -> None:
         start, end = self.lanes[call.source].x, self.lanes[call.target].x
+        if start == end:
+            start += 60  # nobody calls itself; but a wrong trace is drawn, too
         direction = 1 if end > start else -1
         self.y += ROW
         y = self.y
         tip = end - direction * 5
         low, high = sorted((start, end))
         # Text stands in the widest gap between two lifelines that the arrow crosses, next to the service if it can.
-        gaps = [x for x in sorted(lane.x for lane in self.lanes.values()) if low <= x <= high]
+        gaps = sorted({low, high, *(lane.x for lane in self.lanes.values() if low <= lane.x <= high)})
         left, right = max(itertools.pairwise(gaps), key=lambda gap: (gap[1] - gap[0], gap[0]))
         letters = int((right - left - 16) / LETTER)
         number = f"{place.number}. " if place is not None and place.number else ""
@@ -233,7 +235,6 @@ def _places(calls: Sequence[CallLine]) -> Iterator[Step | None]:
     """
     sequences = load_sequences()
     sequence, variant = "connection", None
-    came: set[str] = set()
     for position, call in enumerate(calls):
         name = call.call
         if name == "PreDisconnect" or (name == "DisconnectNotify" and sequence == "disconnect") or name == "Close":
@@ -246,7 +247,6 @@ def _places(calls: Sequence[CallLine]) -> Iterator[Step | None]:
             sequence, variant = ("licensing" if name.startswith("Request") else "connection"), None
         elif name == "SetErrorInfo" and all(later.call in _ENDING for later in calls[position:]):
             sequence, variant = "disconnect", None
-        came.add(name)
         for spec in (sequences[sequence], sequences["start"]):
             step = next((step for step in spec.steps() if (step.call, step.variant) == (name, variant)), None)
             if step is not None:

@@ -6,7 +6,7 @@
 
        1    0.00 ms   0.21 ms  listener -> service    OnConnected(settings={h_res=1024, v_res=768, ...}) = <...>
        *    0.25 ms            state name=connecting
-       2    0.31 ms   0.02 ms  service -> connection  GetLogonErrorRedirector() failed: 0x80004001
+       2    0.31 ms   0.02 ms  service -> connection  GetLogonErrorRedirector() = E_NOTIMPL
 
 Milestones have a star in place of the number, bytes on the wire a tilde.
 """
@@ -14,6 +14,7 @@ Milestones have a star in place of the number, bytes on the wire a tilde.
 import json
 from collections.abc import Iterator, Mapping
 
+from rdpprov.errors import E_NOTIMPL
 from rdpprov.traces.format import CallLine, EventLine, Json, Outcome, Trace, WireLine
 
 VALUE_WIDTH = 60
@@ -48,10 +49,12 @@ def describe_call(call: CallLine) -> str:
 
 
 def answer(call: CallLine) -> str:
-    """How a call ended: `` = 7``, `` failed: 0x80004005``, or nothing if it returned nothing."""
+    """How a call ended: `` = 7``, `` = E_NOTIMPL``, `` failed: 0x80004005 no client``; nothing for no result."""
     match call.outcome:
         case Outcome.OPEN:
             return " ... has not returned"
+        case Outcome.FAILED if call.error is not None and call.error.hresult == E_NOTIMPL:
+            return " = E_NOTIMPL"
         case Outcome.FAILED:
             return f" failed: {printable(str(call.error))}"
         case Outcome.RETURNED:
