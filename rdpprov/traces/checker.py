@@ -303,8 +303,9 @@ class _ConnectionChecker:
 
     def __init__(self, sequences: Sequences) -> None:
         self._graph = _Graph(sequences)
-        self._between = sequences["connection"].between
-        self._milestones = sequences["connection"].milestones
+        self._spec = sequences["connection"]
+        self._between = self._spec.between
+        self._milestones = self._spec.milestones
         self._referred = {name for entry in self._between for name in (entry.after, entry.until, entry.needs)}
         self._referred |= {entry.after for entry in self._milestones}
         self._states = {_State(self._graph.start)}
@@ -345,7 +346,8 @@ class _ConnectionChecker:
             self._states = states
             return None
         last = max((call.n for call in trace.calls if call.t <= line.t), default=0)
-        steps = [step for step in self._expected() if step.call in after] or self._expected()
+        steps = [step for step in self._expected() if step.call in after]
+        steps = steps or [step for step in self._spec.steps() if step.call in after]
         what = " ".join([line.event, *(str(value) for value in line.fields.values() if isinstance(value, str))])
         message = f"the event {what} came, expected {_either(str(step) for step in steps)} before it"
         return Finding(line.line_number, last, "", tuple(dict.fromkeys(map(str, steps))), message)
@@ -382,7 +384,7 @@ class _ConnectionChecker:
             yield attrs.evolve(moved, node=edge.end, why=why)
         if follow is Follow.DROP or follow is Follow.REFUSE:
             yield attrs.evolve(moved, node=dropped, why=f"{step} failed with {call.error}")
-        if call.outcome is Outcome.OPEN:
+        if call.outcome is Outcome.OPEN and step.failure is not Follow.CONTINUE:
             yield attrs.evolve(moved, node=dropped, why=f"{step} never returned")
 
     def _closure(self) -> set[_State]:
