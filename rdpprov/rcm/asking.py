@@ -1,0 +1,196 @@
+"""How the service calls a provider: every call goes through one `Asker`, which applies limit, trace and failure policy.
+
+So that a sequence can be read like its figure, ``await ask(connection.get_client_data)`` is all that stands in it::
+
+    client = await ask(connection.get_client_data)                        # failing drops the connection
+    offered = await ask(connection.get_user_credentials, default=None)    # failing does not
+"""
+
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, NoReturn, TypeVar, TypeVarTuple, Unpack, overload
+
+import structlog
+import trio
+
+from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import HResultError
+from rdpprov.rcm.configuration import Limits
+from rdpprov.rcm.ending import ConnectionDroppedError, TimeLimitError
+from rdpprov.rcm.failure_policy import FAILURE_POLICY, Call, Effect
+from rdpprov.traces.recorder import OpenCall, TraceRecorder
+
+log = structlog.get_logger(__name__)
+
+Arguments = TypeVarTuple("Arguments")
+Answer = TypeVar("Answer")
+Default = TypeVar("Default")
+
+
+class _Required:
+    """No default: what a call that must not fail has instead."""
+
+
+REQUIRED: Final = _Required()
+
+Fault = Callable[[Call, Exception], Exception]
+"""Makes of a failure that is not to be survived what is raised for it."""
+
+
+def drop_connection(call: Call, error: Exception) -> ConnectionDroppedError:
+    """A failure that ends its connection."""
+    errinfo = ErrInfo.ERRINFO_LOGON_TIMEOUT if isinstance(error, TimeLimitError) else call.errinfo
+    return ConnectionDroppedError(errinfo, f"{call.name}: {describe(error)}")
+
+
+def describe(error: BaseException) -> str:
+    """An exception for the log. A foreign one's text is left to its traceback: who knows what stands in it."""
+    return str(error) if isinstance(error, HResultError | TimeLimitError) else type(error).__name__
+
+
+class Asker:
+    """Calls the methods of one provider object, or of several that belong together.
+
+    Args:
+        recorder: where each call is traced.
+        limits: how long each may take.
+        whose: for the log: ``connection=7``, ``listener="desk"``.
+        fault: what to raise when the failure policy says `Effect.DROP`.
+        actors: names for traces, where "manager" or "listener" alone would be ambiguous.
+    """
+
+    def __init__(
+        self,
+        recorder: TraceRecorder,
+        limits: Limits,
+        *,
+        whose: Mapping[str, object],
+        fault: Fault = drop_connection,
+        actors: Mapping[str, str] | None = None,
+    ) -> None:
+        self.whose = whose
+        self._recorder = recorder
+        self._limits = limits
+        self._fault = fault
+        self._actors = actors or {}
+
+    @overload
+    async def __call__(
+        self,
+        method: Callable[[Unpack[Arguments]], Awaitable[Answer]],
+        *args: *Arguments,
+        limit: float | None = None,
+    ) -> Answer: ...
+
+    @overload
+    async def __call__(
+        self,
+        method: Callable[[Unpack[Arguments]], Awaitable[Answer]],
+        *args: *Arguments,
+        default: Default,
+        limit: float | None = None,
+    ) -> Answer | Default: ...
+
+    async def __call__(
+        self,
+        method: Callable[..., Awaitable[object]],
+        *args: object,
+        default: object = REQUIRED,
+        limit: float | None = None,
+    ) -> object:
+        """Call ``method`` and wait for its answer, at most as long as its limit says.
+
+        Args:
+            method: of the provider's object, one that `FAILURE_POLICY` knows.
+            args: for it.
+            default: what is returned instead after a failure that the policy lets pass.
+            limit: seconds, for who has less patience than the call's own limit.
+
+        Raises:
+            ConnectionDroppedError: or what `fault` makes of a failure that the policy does not let pass.
+        """
+        call = call_of(method)
+        # Nothing is asked of a connection that has been ended, and none goes on that was ended while it answered,
+        # even where the provider itself never waits.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        opened = self._opened(call, args)
+        started = trio.current_time()
+        patience: float = getattr(self._limits, call.limit) if call.limit is not None else math.inf
+        if limit is not None:
+            patience = min(patience, limit)
+        try:
+            with trio.CancelScope(deadline=started + patience) as scope:
+                answer = await method(*args)
+            if scope.cancelled_caught:
+                raise TimeLimitError(f"no answer within {patience:g} s")
+            if call.returns is not None and not isinstance(answer, call.returns):
+                raise TypeError(f"{call.name} returned {type(answer).__name__}, expected {call.returns.__name__}")
+        except Exception as error:
+            opened.failed(error)
+            self._failed(call, error)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return None if default is REQUIRED else default
+        except BaseException as error:  # cancelled: the client is gone, or not wanted any more
+            opened.failed(error)
+            raise
+        opened.returned(answer)
+        seconds = trio.current_time() - started
+        if call.is_notification and seconds >= self._limits.slow_notification:
+            log.warning("slow provider", call=call.name, seconds=round(seconds, 3), **self.whose)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return answer
+
+    def _opened(self, call: Call, args: tuple[object, ...]) -> OpenCall:
+        target = self._actors.get(call.target, call.target)
+        return self._recorder.call("service", target, call.name, dict(zip(call.arguments, args, strict=False)))
+
+    def _failed(self, call: Call, error: Exception) -> None:
+        """Log a failure; raise if the policy says so."""
+        effect = call.effect_of(error)
+        if effect is Effect.DEFAULT:
+            return
+        ours = isinstance(error, HResultError | TimeLimitError)
+        log.warning(
+            "provider failed",
+            call=call.name,
+            error=describe(error),
+            effect=effect.value,
+            exc_info=None if ours else error,
+            **self.whose,
+        )
+        if effect is Effect.DROP:
+            self._raise(call, error)
+
+    def _raise(self, call: Call, error: Exception) -> NoReturn:
+        fault = self._fault(call, error)
+        if fault is error:
+            raise error
+        raise fault from error
+
+
+def call_of(method: Callable[..., object]) -> Call:
+    """The row of `FAILURE_POLICY` for a bound method, also if a decorator took its name away."""
+    call = FAILURE_POLICY.get(getattr(method, "__name__", ""))
+    if call is not None:
+        return call
+    target = getattr(method, "__self__", None)
+    for name, row in FAILURE_POLICY.items():
+        if target is not None and getattr(target, name, None) == method:
+            return row
+    raise LookupError(f"{method!r} is no method of the provider API")
+
+
+@contextmanager
+def time_limit(
+    seconds: float, what: str, errinfo: ErrInfo = ErrInfo.ERRINFO_LOGON_TIMEOUT
+) -> Iterator[trio.CancelScope]:
+    """What stands inside takes at most ``seconds`` in all.
+
+    Raises:
+        ConnectionDroppedError: it took longer.
+    """
+    with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+        yield scope
+    if scope.cancelled_caught:
+        raise ConnectionDroppedError(errinfo, f"{what} took longer than {seconds:g} s")

@@ -1,0 +1,229 @@
+"""IWRdsProtocolConnectionCallback: the service's half of one connection."""
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
+
+import structlog
+import trio
+
+from rdpprov.api.connection import ProtocolConnection, ProtocolConnectionCallback
+from rdpprov.api.devices import Rectangle
+from rdpprov.api.identity import ReconnectSecret
+from rdpprov.api.logon_error_redirector import LogonErrorRedirector
+from rdpprov.api.structures import ClientData, SmallRect
+from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import E_ACCESSDENIED, HResultError
+from rdpprov.rcm.asking import Asker
+from rdpprov.rcm.attachment import Attachment
+from rdpprov.rcm.configuration import Limits, ListenerConfiguration
+from rdpprov.rcm.ending import CLIENT_GONE, DESKTOP_DIED, Ending
+from rdpprov.rcm.session_table import Session
+from rdpprov.rcm.settings import EffectiveSettings
+from rdpprov.sessions.base import ClientAttached, ClientDetached, Desktop, DesktopMessage, SequenceStep
+from rdpprov.traces.format import CallLine
+from rdpprov.traces.recorder import TraceRecorder
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+STEPS_KEPT = 64
+"""Calls that a desktop is told of when it is plugged in; a first connection has about 20."""
+
+
+class ConnectionCallback(ProtocolConnectionCallback):
+    """One connection, as the service sees it; what the provider may call of it is the interface's.
+
+    Args:
+        connection: the provider's half.
+        connection_id: its number; never used again while the service runs.
+        listener: whose.
+        recorder: its trace.
+        limits: for what is asked of it.
+    """
+
+    def __init__(
+        self,
+        connection: ProtocolConnection,
+        connection_id: int,
+        listener: ListenerConfiguration,
+        recorder: TraceRecorder,
+        limits: Limits,
+    ) -> None:
+        self.connection = connection
+        self.connection_id = connection_id
+        self.listener = listener
+        self.recorder = recorder
+        self.guid = uuid.uuid4()
+        self.whose = {"connection": connection_id, "listener": listener.name}
+        self.ask = Asker(recorder, limits, whose=self.whose)
+        self.redirector: LogonErrorRedirector | None = None
+        self.redirector_asked = trio.Event()
+        """GetLogonErrorRedirector is over, so OnReady may come."""
+        self.ready = trio.Event()
+        """OnReady has come."""
+        self.client = ClientData()
+        self.monitors = (1, 0)
+        self.settings: EffectiveSettings | None = None
+        self.session: Session | None = None
+        self.session_told = False
+        """NotifySessionId has come, and no DisconnectNotify after it."""
+        self.attachment: Attachment | None = None
+        self.scope = trio.CancelScope()
+        """The connection's life: `end` cancels it."""
+        self.closing_scope: trio.CancelScope | None = None
+        """Its end's life: for who has less patience than the limit for Close."""
+        self.ending: Ending | None = None
+        self._shown: Desktop | None = None
+        self._steps: deque[SequenceStep] = deque(maxlen=STEPS_KEPT)
+        recorder.subscribe(self._call_ended)
+
+    # What the provider calls
+
+    def on_ready(self) -> None:
+        """IWRdsProtocolConnectionCallback.OnReady."""
+        self._called("OnReady", self.ready.set)
+
+    def broken_connection(self, reason: int = 0, source: int = 0) -> None:
+        """IWRdsProtocolConnectionCallback.BrokenConnection."""
+        self._called("BrokenConnection", lambda: self.end(CLIENT_GONE), reason=reason, source=source)
+
+    def stop_screen_updates(self) -> None:
+        """IWRdsProtocolConnectionCallback.StopScreenUpdates."""
+        self._called("StopScreenUpdates", self._stop_screen_updates)
+
+    def redraw_window(self, rectangle: SmallRect | None = None) -> None:
+        """IWRdsProtocolConnectionCallback.RedrawWindow."""
+        part = None
+        if rectangle is not None:
+            part = Rectangle(rectangle.left, rectangle.top, rectangle.right, rectangle.bottom)
+        self._called("RedrawWindow", lambda: self._redraw(part), rectangle=rectangle)
+
+    def get_connection_id(self) -> int:
+        """IWRdsProtocolConnectionCallback.GetConnectionId."""
+        return self._called("GetConnectionId", lambda: self.connection_id)
+
+    def issue_reconnect_secret(self) -> ReconnectSecret:
+        """Our extension: IssueReconnectSecret in traces."""
+        return self._called("IssueReconnectSecret", self._issue_reconnect_secret)
+
+    def trace_event(self, name: str, fields: Mapping[str, object], *, ago: float = 0.0) -> None:
+        """Our extension: a milestone on the wire."""
+        self.recorder.event(name, ago=ago, **fields)
+
+    @property
+    def traces_wire(self) -> bool:
+        """Our extension: whether `trace_wire` keeps anything."""
+        return self.recorder.records_wire
+
+    def trace_wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
+        """Our extension: plain bytes of the wire."""
+        self.recorder.wire(direction, data, ago=ago)
+
+    # What the service does with it
+
+    @property
+    def client_address(self) -> str:
+        """Whose failed logons are counted."""
+        return self.client.client_sock_address.address or self.client.client_address
+
+    def take(self, session: Session) -> None:
+        """Have this session from now on; whoever has it is disconnected."""
+        self.session = session
+        session.claim(self)
+
+    def end(self, ending: Ending) -> None:
+        """Let the connection go: its sequence is cancelled, its disconnect sequence follows. The first reason stays."""
+        if self.ending is None:
+            self.ending = ending
+        self.scope.cancel()
+
+    def provider_failed(self, error: Exception) -> None:
+        """One of the provider's devices raised: its own connection ends."""
+        log.warning("provider's device failed", error=type(error).__name__, exc_info=error, **self.whose)
+        self.end(Ending(ErrInfo.ERRINFO_CLOSE_STACK_ON_DRIVER_IFACE_FAILURE, f"a device raised {type(error).__name__}"))
+
+    def plug_session(self) -> None:
+        """Show the session's desktop on this connection, and tell it who came, and how."""
+        session, attachment = self.session, self.attachment
+        if self.ending is not None or session is None or session.desktop is None or attachment is None:
+            return  # ended while the desktop was made ready; the session may be another connection's by now
+        client, desktop = self.client, session.desktop
+        attachment.plug(desktop, self._desktop_failed)
+        self._shown = desktop
+        self.recorder.event("desktop", kind="session")
+        self._tell(
+            ClientAttached(
+                name=client.client_name,
+                address=self.client_address,
+                protocol=client.protocol_name or self.listener.protocol,
+                listener=self.listener.name,
+                width=desktop.width,
+                height=desktop.height,
+                color_depth=client.color_depth,
+                keyboard_layout=client.keyboard_layout,
+                build=client.client_build_number,
+            )
+        )
+        for step in self._steps:
+            self._tell(step)
+
+    def detach(self) -> None:
+        """Unplug whatever is plugged in, and release what is pressed. Nothing happens the second time."""
+        attachment, self.attachment = self.attachment, None
+        if attachment is not None:
+            attachment.unplug()
+        self._tell(ClientDetached())
+        self._shown = None
+
+    def _called(self, call: str, action: Callable[[], Result], **arguments: object) -> Result:
+        """One callback: traced, then done. Late ones do nothing that would matter: the connection is over."""
+        opened = self.recorder.call("connection", "service", call, arguments)
+        try:
+            result = action()
+        except HResultError as error:
+            opened.failed(error)
+            raise
+        opened.returned(result)
+        return result
+
+    def _stop_screen_updates(self) -> None:
+        if self.attachment is not None:
+            self.attachment.stop_updates()
+
+    def _redraw(self, part: Rectangle | None) -> None:
+        if self.attachment is not None:
+            self.attachment.redraw(part)
+
+    def _issue_reconnect_secret(self) -> ReconnectSecret:
+        session = self.session
+        if session is None or session.holder is not self or session.is_temporary:
+            raise HResultError("nobody is logged on", E_ACCESSDENIED)
+        if self.settings is not None and self.settings.values.disable_auto_reconnect:
+            raise HResultError("policy switches automatic reconnection off", E_ACCESSDENIED)
+        return session.issue_secret()
+
+    def _call_ended(self, line: CallLine) -> None:
+        outcome = ""
+        if line.error is not None:
+            outcome = line.error.exception or f"0x{line.error.hresult:08X}"
+        step = SequenceStep(line.call, line.source, line.target, line.d or 0.0, outcome)
+        self._steps.append(step)
+        self._tell(step)
+
+    def _tell(self, message: DesktopMessage) -> None:
+        """Tell the desktop that is shown something; what it makes of it is not this connection's affair."""
+        if self._shown is None:
+            return
+        try:
+            self._shown.tell(message)
+        except Exception as error:
+            self._desktop_failed(error)
+
+    def _desktop_failed(self, error: Exception) -> None:
+        """The desktop raised outside its own task: it ends, as it would if its task had."""
+        log.error("desktop failed", error=type(error).__name__, exc_info=error, **self.whose)
+        if self.session is not None:
+            self.session.end(DESKTOP_DIED)

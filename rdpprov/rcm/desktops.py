@@ -1,0 +1,183 @@
+"""Desktops at work: a session's own, as a task that outlives connections, and the logon desktop of a temporary one."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from rdpprov.api.devices import TaskStatus
+from rdpprov.api.enums import SessionChange
+from rdpprov.api.structures import ClientData
+from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import RdpProvError
+from rdpprov.rcm.connection_callback import ConnectionCallback
+from rdpprov.rcm.context import ServiceContext
+from rdpprov.rcm.ending import (
+    DESKTOP_DIED,
+    DESKTOP_NOT_READY,
+    DISCONNECTED_TOO_LONG,
+    LOGGED_OFF,
+    LOGON_DESKTOP_DIED,
+    SERVICE_STOPS,
+    ConnectionDroppedError,
+)
+from rdpprov.rcm.session_table import Session
+from rdpprov.sessions.base import MAX_DESKTOP, MIN_DESKTOP, Desktop, DesktopRequest, LogonDesktop, LogonRequest
+
+log = structlog.get_logger(__name__)
+
+
+def desktop_size(service: ServiceContext, client: ClientData) -> tuple[int, int]:
+    """The size that a desktop is asked to have: the client's, within bounds, before anything is made that big."""
+    sessions = service.configuration.sessions
+    width, height = client.h_res or sessions.default_width, client.v_res or sessions.default_height
+    return min(max(width, MIN_DESKTOP), MAX_DESKTOP), min(max(height, MIN_DESKTOP), MAX_DESKTOP)
+
+
+async def start_desktop(service: ServiceContext, session: Session, client: ClientData) -> None:
+    """Make the desktop of a session whose user has just been found out, and wait until it can be shown.
+
+    The desktop is made before the first wait: whoever comes to the session by another connection finds it there.
+
+    Raises:
+        ConnectionDroppedError: there is none. The session has ended.
+    """
+    assert session.user is not None
+    width, height = desktop_size(service, client)
+    try:
+        session.desktop = service.desktop_factory(DesktopRequest(session.session_id, session.user, width, height))
+    except Exception as error:
+        log.exception("desktop cannot be made", session=session.session_id)
+        session.ending = DESKTOP_DIED
+        service.sessions.remove(session)
+        # Our own desktops say what it is: a screen that is too large, mostly.
+        errinfo = error.errinfo if isinstance(error, RdpProvError) else ErrInfo.ERRINFO_NONE
+        raise ConnectionDroppedError(errinfo or DESKTOP_DIED.errinfo, f"no desktop: {error}") from error
+    service.nursery.start_soon(run_session, service, session, session.desktop)
+    await session_is_up(service, session)
+    service.session_changed(session, SessionChange.SESSION_LOGON)
+
+
+async def session_is_up(service: ServiceContext, session: Session) -> None:
+    """Wait until a session's desktop can be shown.
+
+    Raises:
+        ConnectionDroppedError: it died, or takes too long. The session has ended.
+    """
+    with trio.move_on_after(service.limits.desktop_start) as scope:
+        await session.up.wait()
+    if scope.cancelled_caught:
+        session.end(DESKTOP_NOT_READY)
+    if session.ending is not None:
+        raise ConnectionDroppedError.by(session.ending)
+
+
+class _Up(TaskStatus):
+    """What a desktop says "can be shown" with."""
+
+    def __init__(self, *up: Callable[[], None]) -> None:
+        self._up = up
+        self.is_up = False
+
+    def started(self, value: object = None) -> None:
+        self.is_up = True
+        for tell in self._up:
+            tell()
+
+
+async def run_session(service: ServiceContext, session: Session, desktop: Desktop) -> None:
+    """A session's life, as a task of the service: its desktop, until the user logs off, it dies, or is ended."""
+    ending = SERVICE_STOPS
+    status = _Up(session.up.set)
+    try:
+        with session.scope:
+            await desktop.run(task_status=status)
+        ending = DISCONNECTED_TOO_LONG if session.scope.cancel_called else LOGGED_OFF
+    except Exception as error:
+        log.error("desktop failed", session=session.session_id, error=type(error).__name__, exc_info=error)
+        ending = DESKTOP_DIED
+    finally:
+        session.ending = session.ending or ending
+        log.info("session ends", session=session.session_id, reason=session.ending.reason)
+        service.sessions.remove(session)
+        service.session_changed(session, SessionChange.SESSION_LOGOFF)
+        if session.holder is not None:
+            session.holder.detach()
+            session.holder.end(session.ending)
+        session.up.set()
+        await _close(desktop, service.patience(service.limits.close))
+        session.ended.set()
+
+
+@asynccontextmanager
+async def logon_desktop(
+    service: ServiceContext, callback: ConnectionCallback, user_name: str, domain: str
+) -> AsyncIterator[LogonDesktop]:
+    """A logon desktop plugged into a connection, and gone afterwards.
+
+    It is made only when somebody has to be asked: with good credentials nobody sees one, and none is made.
+
+    Raises:
+        ConnectionDroppedError: it cannot be shown, or there are too many.
+    """
+    attachment = callback.attachment
+    if attachment is None or not attachment.can_be_asked:
+        raise ConnectionDroppedError(
+            ErrInfo.ERRINFO_SERVER_FRESH_CREDENTIALS_REQUIRED, "no credentials, and no screen or no keyboard to ask on"
+        )
+    if service.logon_desktops >= service.limits.logon_desktops:
+        raise ConnectionDroppedError(
+            ErrInfo.ERRINFO_OUT_OF_MEMORY, f"there are {service.logon_desktops} logon desktops already"
+        )
+    service.logon_desktops += 1
+    try:
+        scope = trio.CancelScope()
+        try:
+            width, height = desktop_size(service, callback.client)
+            desktop = service.logon_desktop_factory(LogonRequest(width, height, user_name, domain))
+            await service.nursery.start(_run_logon_desktop, service, callback, desktop, scope)
+        except Exception as error:
+            log.exception("logon desktop cannot be made", **callback.whose)
+            raise ConnectionDroppedError.by(LOGON_DESKTOP_DIED) from error
+        try:
+            attachment.plug(desktop, lambda _: callback.end(LOGON_DESKTOP_DIED))
+            callback.recorder.event("desktop", kind="logon")
+            yield desktop
+        finally:
+            attachment.unplug()
+            scope.cancel()
+    finally:
+        service.logon_desktops -= 1
+
+
+async def _run_logon_desktop(
+    service: ServiceContext,
+    callback: ConnectionCallback,
+    desktop: LogonDesktop,
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    status = _Up(task_status.started)
+    try:
+        with scope:
+            await desktop.run(task_status=status)
+            await trio.sleep_forever()
+    except Exception as error:
+        if not status.is_up:
+            raise  # out of `nursery.start`, to who wanted the desktop
+        log.error("logon desktop failed", error=type(error).__name__, exc_info=error, **callback.whose)
+        callback.end(LOGON_DESKTOP_DIED)
+    finally:
+        await _close(desktop, service.patience(service.limits.close))
+
+
+async def _close(desktop: Desktop, seconds: float) -> None:
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds) as scope:
+        try:
+            await desktop.aclose()
+        except Exception as error:
+            log.error("desktop did not close", error=type(error).__name__, exc_info=error)
+    if scope.cancelled_caught:
+        log.error("desktop did not close in time")

@@ -1,0 +1,104 @@
+"""IWRdsProtocolListenerCallback: where clients arrive."""
+
+import structlog
+
+from rdpprov.api.connection import ProtocolConnection, ProtocolConnectionCallback
+from rdpprov.api.listener import ProtocolListenerCallback
+from rdpprov.api.structures import ConnectionSettings, ListenerSettings
+from rdpprov.errors import E_ABORT, E_INVALIDARG, HResultError
+from rdpprov.rcm.configuration import ListenerConfiguration
+from rdpprov.rcm.connection_callback import ConnectionCallback
+from rdpprov.rcm.connection_sequence import connection_sequence
+from rdpprov.rcm.context import ServiceContext
+from rdpprov.rcm.ending import LISTENER_FAILED
+from rdpprov.rcm.loader import faults_of
+from rdpprov.traces.recorder import NullRecorder, OpenCall
+
+log = structlog.get_logger(__name__)
+
+CONNECTION_COUNT_LIMIT = 0x800704D6
+"""HRESULT_FROM_WIN32(ERROR_CONNECTION_COUNT_LIMIT)."""
+
+
+class ListenerCallback(ProtocolListenerCallback):
+    """One listener's way to the service.
+
+    Args:
+        service: what all share.
+        listener: the configuration.
+        settings: what the listener itself answered to GetSettings.
+    """
+
+    def __init__(self, service: ServiceContext, listener: ListenerConfiguration, settings: ListenerSettings) -> None:
+        self.name = listener.name
+        self._service = service
+        self._listener = listener
+        self._settings = settings
+        self._connections: dict[int, ConnectionCallback] = {}
+
+    async def on_connected(
+        self, connection: ProtocolConnection, settings: ConnectionSettings
+    ) -> ProtocolConnectionCallback:
+        """IWRdsProtocolListenerCallback.OnConnected: the connection sequence begins.
+
+        It returns when GetLogonErrorRedirector is over, so that OnReady may follow at once.
+        """
+        service = self._service
+        service.connections_made += 1
+        connection_id = service.connections_made
+        recorder = (
+            service.traces.connection_recorder(self._listener.protocol, self._listener.name, connection_id)
+            if service.traces is not None
+            else NullRecorder()
+        )
+        opened = recorder.call("listener", "service", "OnConnected", {"connection": connection, "settings": settings})
+        try:
+            self._admit(connection)
+        except HResultError as error:
+            log.warning("client refused", listener=self._listener.name, reason=error.reason)
+            opened.failed(error)
+            recorder.close()
+            raise
+        callback = ConnectionCallback(connection, connection_id, self._listener, recorder, service.limits)
+        service.connections[connection_id] = self._connections[connection_id] = callback
+        service.nursery.start_soon(self._run, connection, callback, settings)
+        return await self._accepted(callback, opened)
+
+    async def _accepted(self, callback: ConnectionCallback, opened: OpenCall) -> ConnectionCallback:
+        try:
+            await callback.redirector_asked.wait()
+        except BaseException as error:  # the provider's task was cancelled: its client is gone
+            opened.failed(error)
+            callback.broken_connection()
+            raise
+        opened.returned(callback)
+        return callback
+
+    def _admit(self, connection: ProtocolConnection) -> None:
+        """Raise, if this client cannot be taken."""
+        if self._service.is_stopping:
+            raise HResultError("the service stops", E_ABORT)
+        if not isinstance(connection, ProtocolConnection):
+            raise HResultError(f"{type(connection).__qualname__} is no ProtocolConnection", E_INVALIDARG)
+        if faults := faults_of(type(connection)):
+            raise HResultError(f"{type(connection).__qualname__} {'; '.join(faults)}", E_INVALIDARG)
+        if len(self._connections) >= self._settings.max_protocol_listener_connection_count:
+            raise HResultError(f"there are {len(self._connections)} connections already", CONNECTION_COUNT_LIMIT)
+
+    async def _run(
+        self, connection: ProtocolConnection, callback: ConnectionCallback, settings: ConnectionSettings
+    ) -> None:
+        """The connection's task."""
+        service, connection_id = self._service, callback.connection_id
+        try:
+            await connection_sequence(service, connection, callback, settings)
+        finally:
+            del service.connections[connection_id], self._connections[connection_id]
+            callback.recorder.close()
+            if service.is_stopping and not service.connections:
+                service.all_closed.set()
+
+    def listener_failed(self) -> None:
+        """The listener is gone, and with it whatever would carry its connections' bytes."""
+        for callback in list(self._connections.values()):
+            callback.end(LISTENER_FAILED)

@@ -1,0 +1,109 @@
+"""From one session to another, on the same connection object; and into a session in the first place."""
+
+import structlog
+
+from rdpprov.api.connection import ProtocolConnection
+from rdpprov.api.enums import SessionChange
+from rdpprov.errors import RdpProvError
+from rdpprov.rcm.asking import time_limit
+from rdpprov.rcm.attachment import Attachment
+from rdpprov.rcm.connection_callback import ConnectionCallback
+from rdpprov.rcm.context import ServiceContext
+from rdpprov.rcm.desktops import desktop_size, session_is_up
+from rdpprov.rcm.disconnect_sequence import leave_session
+from rdpprov.rcm.ending import DESKTOP_DIED, ConnectionDroppedError
+from rdpprov.rcm.session_table import Session
+from rdpprov.rcm.settings import Origin
+
+log = structlog.get_logger(__name__)
+
+
+async def reconnect_sequence(
+    service: ServiceContext, connection: ProtocolConnection, callback: ConnectionCallback, existing: Session
+) -> None:
+    """DisconnectNotify for the temporary session, then the existing one from NotifySessionId to LogonNotify.
+
+    NotifyCommandProcessCreated, IsUserAllowedToLogon, SessionArbitrationEnumeration and licensing are not repeated.
+    """
+    # At once: nobody else may find the existing session free while we are on our way there.
+    leave_session(service, callback)
+    callback.take(existing)
+    with time_limit(service.limits.connect, "DisconnectNotify to ConnectNotify"):
+        callback.session_told = False
+        await callback.ask(connection.disconnect_notify)
+        await attach(service, connection, callback, existing)
+    await notify_logon(service, connection, callback, existing)
+
+
+async def attach(
+    service: ServiceContext, connection: ProtocolConnection, callback: ConnectionCallback, session: Session
+) -> None:
+    """NotifySessionId, GetInputHandles, GetVideoHandle, ConnectNotify, for a session that the connection has taken.
+
+    The desktop is plugged in before the last, in the client's size.
+
+    A temporary session has no desktop yet: its screen stays as it is until the logon desktop, or the user's own, comes.
+    """
+    ask = callback.ask
+    callback.session_told = True
+    await ask(connection.notify_session_id, session.wts_session_id, session.handle)
+    inputs = await ask(connection.get_input_handles, default=None)
+    video = await ask(connection.get_video_handle, default=None)
+    callback.attachment = Attachment(video, inputs, callback.provider_failed)
+    if not session.is_temporary:
+        await show_again(service, callback, session)
+    await ask(connection.connect_notify, session.session_id)
+    callback.recorder.event("state", name="connected", session=session.session_id)
+    service.session_changed(session, SessionChange.REMOTE_CONNECT)
+
+
+async def notify_logon(
+    service: ServiceContext, connection: ProtocolConnection, callback: ConnectionCallback, session: Session
+) -> None:
+    """LogonNotify: who is logged on, and the settings in force; the provider may tighten them."""
+    user, requested, policies = session.user, callback.settings, service.configuration.policies
+    assert user is not None
+    assert requested is not None
+    effective = requested.with_policies(
+        (
+            (Origin.MACHINE_POLICY, policies.machine),
+            (Origin.USER_POLICY, policies.of_user(user.name)),
+            (Origin.ACCOUNT, policies.of_account(user.name)),
+        )
+    )
+    callback.settings = effective
+    written = await callback.ask(
+        connection.logon_notify,
+        user,
+        user.name,
+        user.domain,
+        session.wts_session_id,
+        effective.values,
+        default=effective.values,
+    )
+    callback.settings, refused = effective.changed_by_provider(written)
+    if refused:
+        log.warning("provider may not loosen policies", settings=refused, **callback.whose)
+    callback.recorder.event("state", name="active", session=session.session_id)
+    log.info(
+        "logged on", user=user.name, domain=user.domain, how=user.how, session=session.session_id, **callback.whose
+    )
+
+
+async def show_again(service: ServiceContext, callback: ConnectionCallback, session: Session) -> None:
+    """Give a session's desktop this client's size, and plug it in.
+
+    Raises:
+        ConnectionDroppedError: the desktop died over it.
+    """
+    await session_is_up(service, session)
+    assert session.desktop is not None
+    try:
+        await session.desktop.resize(*desktop_size(service, callback.client))
+    except RdpProvError as error:  # it cannot have that size, keeps its own, and is shown as it is
+        log.warning("desktop keeps its size", session=session.session_id, reason=str(error))
+    except Exception as error:
+        log.error("desktop failed", session=session.session_id, error=type(error).__name__, exc_info=error)
+        session.end(DESKTOP_DIED)
+        raise ConnectionDroppedError.by(DESKTOP_DIED) from error
+    callback.plug_session()
