@@ -161,7 +161,7 @@ ACTIVATION_SERVER_IGNORED: Final = frozenset({
     (_State.ACTIVE, Step.FONT_LIST),  # rdesktop in its RDP 4 mode sends a first one and a last one
     (_State.ACTIVE, Step.DETACH),
     # FIN-06: between Deactivate All and Confirm Active the old share's PDUs may still be under way
-    *((_State.INACTIVE, step) for step in Step if step is not Step.CONFIRM_ACTIVE),
+    *((_State.INACTIVE, step) for step in Step),
 })  # fmt: skip
 
 _STEPS: Final = {
@@ -295,9 +295,11 @@ class ActivationServerMachine:
     __slots__ = (
         "_activations",
         "_mcs",
+        "_old_share_ids",
         "_options",
         "capabilities",
         "color_depth",
+        "confirmed",
         "height",
         "input",
         "share_id",
@@ -309,12 +311,15 @@ class ActivationServerMachine:
         self._options = options
         self._mcs = mcs
         self._activations = 0
+        self._old_share_ids: set[int] = set()
         self.state = ActivationState.INACTIVE
         self.share_id = 0
         """0 until there was a share."""
         self.width = 0
         self.height = 0
         self.color_depth = 0
+        self.confirmed = False
+        """Whether a Confirm Active has ever come: from then on fast-path input is legal (FRM-04)."""
         self.capabilities: dict[int, CapabilitySet] = {}
         """The client's, by type; of its last Confirm Active."""
         self.input = InputReader()
@@ -339,10 +344,12 @@ class ActivationServerMachine:
         largest = self._options.max_desktop
         if not (0 < width <= largest[0] and 0 < height <= largest[1]):
             raise LocalProtocolError(f"activate(): {width}x{height}, expected up to {largest[0]}x{largest[1]}")
+        if self.share_id:
+            self._old_share_ids.add(self.share_id)
         self._activations += 1
         self.width, self.height, self.color_depth = width, height, color_depth
         # fact 38: any value will do; a new one each time tells late PDUs of the old share (FIN-06)
-        self.share_id = (self._activations & 0x7FFF) << 16 | self._mcs.user_channel_id
+        self.share_id = ((self._activations - 1) % 0xFFFF + 1) << 16 | self._mcs.user_channel_id
         body = self.share_id.to_bytes(4, "little") + _demand_active_tail(self._options, width, height, color_depth)
         self._send(ShareControlPdu(PduType.PDUTYPE_DEMANDACTIVEPDU, SERVER_CHANNEL_ID, body).pack())
         self.state = ActivationState.EXPECT_CONFIRM_ACTIVE
@@ -411,10 +418,14 @@ class ActivationServerMachine:
             return True
         if (self.state, step) in ACTIVATION_SERVER_IGNORED:
             return False
-        if self.state is ActivationState.EXPECT_CONFIRM_ACTIVE and self._activations > 1:
-            return False  # FIN-06 again: the client has not seen our Demand Active yet
+        if self._expects_old_pdus():
+            return False
         error = ControlPduSequenceError if step in _CONTROL_STEPS.values() else DataPduSequenceError
         raise error(f"{step.value} while waiting for {self.state.value}")
+
+    def _expects_old_pdus(self) -> bool:
+        """FIN-06: the client has not seen our last Demand Active yet, and may be talking about the share before."""
+        return self.state is ActivationState.EXPECT_CONFIRM_ACTIVE and bool(self._old_share_ids)
 
     def _receive(self, pdu: ShareControlPdu | ShareDataPdu | FlowPdu) -> ActivationEvent | None:
         match pdu:
@@ -427,10 +438,16 @@ class ActivationServerMachine:
             case _:
                 raise DataPduSequenceError(f"share PDU of type {pdu.pdu_type} from a client")
 
-    def _confirm(self, body: bytes) -> CapabilitiesConfirmed:
+    def _confirm(self, body: bytes) -> CapabilitiesConfirmed | None:
         confirm, _ = ConfirmActive.unpack(body)  # CAP-04: any originatorId, some clients get it wrong
+        if confirm.share_id in self._old_share_ids:
+            self.confirmed = True
+            return None
         confirm.require_share_id(self.share_id)
-        self._is_effective(Step.CONFIRM_ACTIVE)
+        if not self._is_effective(Step.CONFIRM_ACTIVE):
+            return None
+        self.confirmed = True
+        self._old_share_ids.clear()  # what comes from now on was sent behind this
         self.capabilities = {
             one.capability_set_type if isinstance(one, UnknownCapabilitySet) else one.TYPE: one
             for one in confirm.capability_sets
@@ -445,8 +462,8 @@ class ActivationServerMachine:
 
     def _receive_data(self, pdu: ShareDataPdu) -> ActivationEvent | None:
         if pdu.share_id != self.share_id and self.state is not ActivationState.INACTIVE:
-            if self.state is ActivationState.EXPECT_CONFIRM_ACTIVE and self._activations > 1:
-                return None  # FIN-06: of the share before, under way when it was closed
+            if pdu.share_id in self._old_share_ids:
+                return None
             raise DataPduSequenceError(f"share data PDU of share {pdu.share_id:#x}, not {self.share_id:#x}")
         if pdu.compressed_type:
             raise DataPduSequenceError("a compressed share data PDU, which nobody announced")

@@ -208,7 +208,7 @@ class RdpServerMachine:
             return False
         activation = self._activation
         # FRM-04: not before the first Confirm Active
-        found = self._incoming.next_unit(fast_path=activation is not None and bool(activation.capabilities))
+        found = self._incoming.next_unit(fast_path=activation is not None and activation.confirmed)
         if found is None:
             return False
         kind, unit = found
