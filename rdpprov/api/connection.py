@@ -2,7 +2,7 @@
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from rdpprov.api.devices import Channel, InputDevices, VideoDevice
@@ -74,13 +74,13 @@ class ProtocolConnectionCallback(ABC):
             HResultError: E_ACCESSDENIED: nobody is logged on, or policy switches automatic reconnection off.
         """
 
-    def trace_event(self, name: str, *, ago: float = 0.0, **fields: object) -> None:
+    def trace_event(self, name: str, fields: Mapping[str, object], *, ago: float = 0.0) -> None:
         """Our extension: a milestone on the wire (``tls``, ``font_map``, ...) for this connection's trace.
 
         Args:
             name: what happened.
-            ago: seconds since it happened, for what came before OnConnected.
             fields: facts about it; never a secret.
+            ago: seconds since it happened, for what came before OnConnected.
         """
 
     @property

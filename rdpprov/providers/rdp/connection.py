@@ -50,7 +50,8 @@ from rdpprov.providers.rdp.license_connection import RdpLicenseConnection
 from rdpprov.providers.rdp.options import RdpListenerOptions
 from rdpprov.providers.rdp.transport import ClientGone, Transport
 from rdpprov.providers.rdp.wire_trace import WireTrace
-from rdpprov.wire.rdp.client_info import InfoFlags
+from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
+from rdpprov.wire.rdp.gcc import ClientCoreData
 
 SERVER_OPTIONS = ServerOptions()
 
@@ -91,6 +92,8 @@ class RdpConnection(ProtocolConnection):
         self._session_id = 0
         self._size = (0, 0)
         self._color_depth = 0
+        self._core: ClientCoreData
+        self._info: ClientInfo
 
     # Before OnConnected: the listener's affair
 
@@ -102,8 +105,7 @@ class RdpConnection(ProtocolConnection):
     @property
     def client_name(self) -> str:
         """The client's computer, as it says."""
-        core = self._machine.client_core
-        return str(core.client_name) if core is not None else ""
+        return self._core.client_name
 
     async def introduce(self) -> None:
         """From the first byte to Client Info.
@@ -129,13 +131,16 @@ class RdpConnection(ProtocolConnection):
                 event = await self._next_event()
         self._wire.milestone("client_info")
         self._wire.hide_password(event.info)
-        core = self._machine.client_core
+        assert self._machine.client_core is not None  # it came with Connect Initial
+        self._core, self._info = self._machine.client_core, event.info
         low, high = self._machine.options.min_desktop, self._machine.options.max_desktop
         self._size = (
-            min(max(core.desktop_width, low[0]), high[0]),
-            min(max(core.desktop_height, low[1]), high[1]),
+            min(max(self._core.desktop_width, low[0]), high[0]),
+            min(max(self._core.desktop_height, low[1]), high[1]),
         )
-        self._color_depth = max(core.color_depth(), 15)
+        # Depths with a palette are not offered: such a client gets 16, which all of them can.
+        depth = self._core.color_depth()
+        self._color_depth = depth if depth >= 15 else 16
 
     async def _refuse(self, refusal: NegotiationRefused) -> None:
         """Fact 1: nothing may follow the failure, so half-close and wait for the client to go."""
@@ -153,7 +158,7 @@ class RdpConnection(ProtocolConnection):
             if event is PAUSED:
                 raise RemoteProtocolError(f"nothing can go on while waiting for {self.stage}")
             if event is not NEED_DATA:
-                return event  # type: ignore[return-value]  # mypy does not narrow the two sentinels by identity
+                return event
             await self._transport.flush()
             self._receive(await self._transport.receive_some())
 
@@ -209,7 +214,7 @@ class RdpConnection(ProtocolConnection):
             event = self._machine.next_event()
             if event is NEED_DATA or event is PAUSED:
                 return
-            self._handle(event)  # type: ignore[arg-type]  # mypy does not narrow the two sentinels by identity
+            self._handle(event)
 
     def _handle(self, event: ServerEvent) -> None:
         match event:
@@ -255,8 +260,8 @@ class RdpConnection(ProtocolConnection):
 
     def _client_data(self) -> ClientData:
         return client_data(
-            self._machine.client_core,
-            self._machine.client_info,
+            self._core,
+            self._info,
             width=self._size[0],
             height=self._size[1],
             color_depth=self._color_depth,
@@ -265,7 +270,7 @@ class RdpConnection(ProtocolConnection):
 
     async def get_user_credentials(self) -> UserCredential:
         """IWRdsProtocolConnection.GetUserCredentials: those of Client Info, if the client wants to be logged on."""
-        info = self._machine.client_info
+        info = self._info
         if not has_credentials(info):
             raise NotImplementedByProvider("the client sent no credentials")
         try:
@@ -290,7 +295,7 @@ class RdpConnection(ProtocolConnection):
 
         Source: [MS-RDPBCGR] 5.5 "Automatic Reconnection".
         """
-        cookie = self._machine.client_info.auto_reconnect_cookie
+        cookie = self._info.auto_reconnect
         if cookie is None:
             raise NotImplementedByProvider("the client names no session")
         return ReconnectClaim(
@@ -341,7 +346,7 @@ class RdpConnection(ProtocolConnection):
                 secret = self._callback.issue_reconnect_secret().secret
             except HResultError as error:
                 self._log.debug("no reconnect secret", reason=str(error))
-        notify = InfoFlags.INFO_LOGONNOTIFY in self._machine.client_info.flags
+        notify = InfoFlags.INFO_LOGONNOTIFY in self._info.flags
         if notify or secret is not None:
             self._machine.send_save_session_info(
                 user_name=user_name, domain=domain_name, session_id=self._session_id, reconnect_secret=secret

@@ -33,7 +33,7 @@ class WireTrace:
         if self._callback is None:
             self._milestones.append((trio.current_time(), name, fields))
         else:
-            self._callback.trace_event(name, **fields)
+            self._callback.trace_event(name, fields)
 
     def received(self, data: bytes) -> None:
         """Bytes came in, inside TLS or before it."""
@@ -77,7 +77,7 @@ class WireTrace:
         self._callback = callback
         now = trio.current_time()
         for time, name, fields in self._milestones:
-            callback.trace_event(name, ago=now - time, **fields)
+            callback.trace_event(name, fields, ago=now - time)
         self._milestones = []
         self._wanted = callback.traces_wire and self._held_size <= MAX_HELD
         if self._wanted:

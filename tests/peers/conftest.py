@@ -1,0 +1,95 @@
+"""Real clients, on a display of their own, against a service in this process.
+
+A peer that is not installed skips its tests with the package's name, or fails them where ``RDPPROV_REQUIRE_PEERS`` is
+set. Nothing here talks to anything but loopback, and only processes that a test started are ended.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from rdpprov.accounts.authenticator import FileAuthenticator
+from rdpprov.accounts.users_file import ScryptCost, UsersFile
+from rdpprov.rcm.configuration import ListenerConfiguration, ServiceConfiguration
+from rdpprov.rcm.service import RemoteConnectionManager
+from rdpprov.sessions.base import Desktop, DesktopRequest
+from rdpprov.sessions.demo import DemoDesktop
+from rdpprov.sessions.factories import logon_desktop_factory
+from rdpprov.traces.recorder import TraceDirectory
+from tests.peers.support import PACKAGES, PASSWORD, USER, Display, Service, StartService
+
+
+@pytest.fixture(autouse=True)
+def _peers(request: pytest.FixtureRequest) -> None:
+    for mark in request.node.iter_markers("peer"):
+        for program in mark.args:
+            if shutil.which(program) is None:
+                reason = f"{program} is not installed (Debian package {PACKAGES[program]})"
+                if os.environ.get("RDPPROV_REQUIRE_PEERS"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[Display]:
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset"],
+        pass_fds=[write],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as number:
+            line = number.readline().strip()
+        assert line, "Xvfb did not start"
+        home = tmp_path / "home"
+        home.mkdir()
+        yield Display(f":{line}", home)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> StartService:
+    """A context manager: a service on loopback that is stopped in an orderly way at the end."""
+    users = UsersFile(tmp_path / "users", cost=ScryptCost(n=1024, r=8, p=1))
+    users.add(USER, PASSWORD)
+
+    @asynccontextmanager
+    async def start(**options: object) -> AsyncIterator[Service]:
+        desktops: list[DemoDesktop] = []
+
+        def desktop(request: DesktopRequest) -> Desktop:
+            made = DemoDesktop(request)
+            made.stop_clock()
+            desktops.append(made)
+            return made
+
+        manager = RemoteConnectionManager(
+            ServiceConfiguration(
+                listeners=[
+                    ListenerConfiguration(
+                        "desk", "rdp", {"host": "127.0.0.1", "port": 0, "state_dir": str(tmp_path), **options}
+                    )
+                ]
+            ),
+            authenticator=FileAuthenticator(users),
+            desktop_factory=desktop,
+            logon_desktop_factory=logon_desktop_factory(),
+            traces=TraceDirectory(tmp_path / "traces"),
+        )
+        async with trio.open_nursery() as nursery:
+            [listener] = await nursery.start(manager.serve)
+            yield Service(manager, listener.port, tmp_path / "traces", desktops, tmp_path)
+            manager.request_stop()
+
+    return start
