@@ -1,6 +1,6 @@
 """Enumerations of the provider API. Source: `wtsdefs.h` and `wtsprotocol.h`; numbers from the Win32 metadata."""
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 
 class SettingType(IntEnum):
@@ -133,8 +133,11 @@ class ProtocolType(IntEnum):
     CUSTOM = 0x100
 
 
-class PerformanceFlags(IntFlag):
-    """WTS_PERF_*: what the client wants to go without; the ENABLE bits, with."""
+class PerformanceFlags(IntEnum):
+    """WTS_PERF_*, bits to be tested with ``&``: what the client wants to go without; the ENABLE bits, with.
+
+    No IntFlag, which remembers every combination that it was ever asked for: these are chosen by clients.
+    """
 
     DISABLE_NOTHING = 0
     DISABLE_WALLPAPER = 0x1

@@ -10,6 +10,9 @@ Conventions of the package:
 * Texts never contain NUL: what a peer writes behind the first NUL is dropped, so that everybody who reads a text, C
   libraries included, reads the same one.
 * Numbers are little-endian unless a name says ``be``.
+* Flags are plain integers, tested with ``&``; the names of their bits are members of an IntEnum, never of an IntFlag:
+  IntFlag remembers every combination that it was ever asked for, and here the peer chooses the combinations. A single
+  code becomes a member of its IntEnum where there is one (`known`).
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ from rdpprov.wire.rdp.capabilities import (
     UnknownCapabilitySet,
 )
 from rdpprov.wire.rdp.finalization import Control, ControlAction, FontList, FontMap, PersistentKeyList, Synchronize
-from rdpprov.wire.rdp.gcc import EarlyCapabilityFlags
 from rdpprov.wire.rdp.input import FastPathInputPdu, InputPdu, MouseEvent
 from rdpprov.wire.rdp.mcs import frame_send_data_request, unpack_domain_pdu
 from rdpprov.wire.rdp.output_control import InclusiveRectangle, RefreshRect, SuppressOutput
@@ -499,7 +498,7 @@ def test_err_01_error_info_needs_a_share_and_a_client_that_announced_it(dialogue
     assert pdu.pdu_source == 0
     assert unpack_body(pdu) == SetErrorInfo(0)
     core = talk.server._mcs.user_data.core
-    without = attrs.evolve(core, early_capability_flags=EarlyCapabilityFlags(0))
+    without = attrs.evolve(core, early_capability_flags=0)
     talk.server._mcs.user_data = attrs.evolve(talk.server._mcs.user_data, blocks=(without,))
     assert not talk.server.send_set_error_info(ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION)
 

@@ -56,10 +56,10 @@ def security_leaves(security):
 def multitransport_leaves(block):
     return {
         "flags": block.flags,
-        "UDPFECR": MultitransportFlags.TRANSPORTTYPE_UDPFECR in block.flags,
-        "UDPFECL": MultitransportFlags.TRANSPORTTYPE_UDPFECL in block.flags,
-        "UDP_PREFERRED": MultitransportFlags.TRANSPORTTYPE_UDP_PREFERRED in block.flags,
-        "SOFTSYNC_TCP_TO_UDP": MultitransportFlags.SOFTSYNC_TCP_TO_UDP in block.flags,
+        "UDPFECR": bool(block.flags & MultitransportFlags.TRANSPORTTYPE_UDPFECR),
+        "UDPFECL": bool(block.flags & MultitransportFlags.TRANSPORTTYPE_UDPFECL),
+        "UDP_PREFERRED": bool(block.flags & MultitransportFlags.TRANSPORTTYPE_UDP_PREFERRED),
+        "SOFTSYNC_TCP_TO_UDP": bool(block.flags & MultitransportFlags.SOFTSYNC_TCP_TO_UDP),
     }
 
 

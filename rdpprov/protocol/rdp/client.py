@@ -84,7 +84,6 @@ from rdpprov.wire.rdp.client_info import (
     ClientAutoReconnectPacket,
     ClientInfo,
     InfoFlags,
-    PerformanceFlags,
     TimeZoneInformation,
 )
 from rdpprov.wire.rdp.fastpath import FastPathOutputPdu, FastPathUpdate, FragmentAssembler, UpdateCode
@@ -205,7 +204,8 @@ class ClientOptions:
     keyboard_layout: int = 0x409
     client_name: str = "rdpprov"
     client_build: int = 0
-    protocols: Protocols = Protocols.PROTOCOL_SSL
+    protocols: int = Protocols.PROTOCOL_SSL
+    """`Protocols` to ask for; only TLS alone is spoken."""
     cookie: str | None = None
     """After ``Cookie: mstshash=``."""
     channels: tuple[str, ...] = ()
@@ -552,7 +552,7 @@ class RdpClientMachine:
 
     def _user_data(self) -> ClientUserData:
         options = self.options
-        flags = EarlyCapabilityFlags.RNS_UD_CS_SUPPORT_ERRINFO_PDU
+        flags = int(EarlyCapabilityFlags.RNS_UD_CS_SUPPORT_ERRINFO_PDU)
         if options.color_depth == 32:
             flags |= EarlyCapabilityFlags.RNS_UD_CS_WANT_32BPP_SESSION
         if options.skip_channel_join:
@@ -567,7 +567,7 @@ class RdpClientMachine:
             client_product_id=1,
             serial_number=0,
             high_color_depth=min(options.color_depth, 24),
-            supported_color_depths=SupportedColorDepths(0xF),
+            supported_color_depths=sum(SupportedColorDepths),
             early_capability_flags=flags,
         )
         blocks: list[Block] = [core, ClientSecurityData()]
@@ -629,7 +629,7 @@ class RdpClientMachine:
             client_dir="",
             client_time_zone=TimeZoneInformation(),
             client_session_id=0,
-            performance_flags=PerformanceFlags(0),
+            performance_flags=0,
             auto_reconnect_cookie=cookie,
         )
 

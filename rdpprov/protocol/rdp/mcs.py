@@ -52,7 +52,6 @@ from rdpprov.wire.rdp.mcs import (
     frame_send_data_request,
     unpack_domain_pdu,
 )
-from rdpprov.wire.rdp.nego import Protocols
 from rdpprov.wire.rdp.x224 import TPDU_DISCONNECT_REQUEST, data_payload, frame_data
 
 FIRST_STATIC_CHANNEL_ID: Final = MCS_GLOBAL_CHANNEL_ID + 1
@@ -184,15 +183,13 @@ def _merge(minimum: DomainParameters, maximum: DomainParameters) -> DomainParame
 @lru_cache(maxsize=256)
 def _connect_response(
     parameters: DomainParameters,
-    requested_protocols: Protocols,
+    requested_protocols: int,
     channel_ids: tuple[int, ...],
     message_channel_id: int | None,
     skip_channel_join: bool,
 ) -> bytes:
     """The unit that answers Connect-Initial; the same for all clients of a kind."""
-    flags = ServerEarlyCapabilityFlags(0)
-    if skip_channel_join:
-        flags |= ServerEarlyCapabilityFlags.RNS_UD_SC_SKIP_CHANNELJOIN_SUPPORTED
+    flags = ServerEarlyCapabilityFlags.RNS_UD_SC_SKIP_CHANNELJOIN_SUPPORTED if skip_channel_join else 0
     blocks: list[Block] = [
         # fact 8: the requested protocols are echoed exactly, clients detect a downgrade by them
         ServerCoreData(client_requested_protocols=requested_protocols, early_capability_flags=flags),
@@ -280,8 +277,8 @@ class McsServerMachine(_Domain):
         self,
         outgoing: list[bytes],
         *,
-        requested_protocols: Protocols,
-        selected_protocol: Protocols,
+        requested_protocols: int,
+        selected_protocol: int,
         skip_channel_join: bool = True,
         message_channel: bool = False,
     ) -> None:
@@ -339,8 +336,8 @@ class McsServerMachine(_Domain):
         # GCC-09, fact 8: the protection against a downgrade
         if core.server_selected_protocol not in (None, self._selected_protocol):
             raise DecodeError(
-                f"TS_UD_CS_CORE: serverSelectedProtocol {core.server_selected_protocol!r},"
-                f" selected was {self._selected_protocol!r}"
+                f"TS_UD_CS_CORE: serverSelectedProtocol {core.server_selected_protocol},"
+                f" selected was {self._selected_protocol}"
             )
         self.user_data = user_data
         if user_data.network is not None:
@@ -349,8 +346,10 @@ class McsServerMachine(_Domain):
         if self._grant_message_channel and user_data.message_channel is not None:
             self.message_channel_id = FIRST_STATIC_CHANNEL_ID + len(self.channels)
         # fact 19: both must have said so
-        flags = core.early_capability_flags or EarlyCapabilityFlags(0)
-        self._all_joined = self._skip_channel_join and EarlyCapabilityFlags.RNS_UD_CS_SUPPORT_SKIP_CHANNELJOIN in flags
+        flags = core.early_capability_flags or 0
+        self._all_joined = self._skip_channel_join and bool(
+            flags & EarlyCapabilityFlags.RNS_UD_CS_SUPPORT_SKIP_CHANNELJOIN
+        )
         self._outgoing.append(
             _connect_response(
                 parameters,
@@ -491,11 +490,11 @@ class McsClientMachine(_Domain):
         return UserAttached(user)
 
     def _joins_are_skipped(self) -> bool:
-        ours = self._user_data.core.early_capability_flags or EarlyCapabilityFlags(0)
-        theirs = (self.server_data and self.server_data.core.early_capability_flags) or ServerEarlyCapabilityFlags(0)
-        return (
-            EarlyCapabilityFlags.RNS_UD_CS_SUPPORT_SKIP_CHANNELJOIN in ours
-            and ServerEarlyCapabilityFlags.RNS_UD_SC_SKIP_CHANNELJOIN_SUPPORTED in theirs
+        ours = self._user_data.core.early_capability_flags or 0
+        theirs = self.server_data.core.early_capability_flags if self.server_data is not None else None
+        return bool(
+            ours & EarlyCapabilityFlags.RNS_UD_CS_SUPPORT_SKIP_CHANNELJOIN
+            and (theirs or 0) & ServerEarlyCapabilityFlags.RNS_UD_SC_SKIP_CHANNELJOIN_SUPPORTED
         )
 
     def _joined(self, confirm: ChannelJoinConfirm) -> ChannelJoined:

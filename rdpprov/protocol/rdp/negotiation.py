@@ -62,14 +62,12 @@ class NegotiationRefusedError(RemoteProtocolError):
         self.failure_code = failure_code
 
 
-def choose_protocol(
-    requested: Protocols, allowed: Protocols, *, redirected: bool = False
-) -> Protocols | NegotiationFailureCode:
+def choose_protocol(requested: int, allowed: int, *, redirected: bool = False) -> Protocols | NegotiationFailureCode:
     """The best protocol that is both requested and allowed (NEG-05), or why there is none (NEG-07).
 
     Args:
-        requested: unknown bits are ignored; 0 also of a client that sent no request structure.
-        allowed: by configuration.
+        requested: `Protocols`; unknown bits are ignored; 0 also of a client that sent no request structure.
+        allowed: `Protocols`, by configuration.
         redirected: the client brought a routing token; only then RDSTLS makes sense.
     """
     for protocol in PRECEDENCE:
@@ -94,13 +92,13 @@ class NegotiationServerMachine:
     """The server's end: one request, one confirm.
 
     Args:
-        allowed: security protocols that may be chosen.
+        allowed: `Protocols` that may be chosen.
         outgoing: where units for the client are appended.
     """
 
     __slots__ = ("_allowed", "_outgoing", "request", "selected_protocol", "state")
 
-    def __init__(self, allowed: Protocols, outgoing: list[bytes]) -> None:
+    def __init__(self, allowed: int, outgoing: list[bytes]) -> None:
         self._allowed = allowed
         self._outgoing = outgoing
         self.state = NegotiationState.EXPECT_REQUEST
@@ -108,7 +106,7 @@ class NegotiationServerMachine:
         self.selected_protocol: Protocols | None = None
 
     @property
-    def requested_protocols(self) -> Protocols:
+    def requested_protocols(self) -> int:
         """requestedProtocols, to be echoed exactly (fact 8); 0 if the client sent no request structure."""
         if self.request is None or self.request.negotiation is None:
             return Protocols.PROTOCOL_RDP
@@ -150,14 +148,14 @@ class NegotiationClientMachine:
     """The client's end.
 
     Args:
-        requested: security protocols to ask for.
+        requested: `Protocols` to ask for.
         cookie: what goes after ``Cookie: mstshash=``; no line if None.
         outgoing: where units for the server are appended; the request is appended at once.
     """
 
     __slots__ = ("requested", "selected_protocol")
 
-    def __init__(self, requested: Protocols, cookie: str | None, outgoing: list[bytes]) -> None:
+    def __init__(self, requested: int, cookie: str | None, outgoing: list[bytes]) -> None:
         self.requested = requested
         self.selected_protocol: Protocols | None = None
         line = None if cookie is None else b"Cookie: mstshash=" + cookie.encode("latin-1", "replace")
@@ -174,10 +172,10 @@ class NegotiationClientMachine:
         match confirm.negotiation:
             case NegotiationFailure(failure_code=code):
                 raise NegotiationRefusedError(code)
-            case NegotiationResponse(selected_protocol=Protocols.PROTOCOL_SSL as selected):
-                self.selected_protocol = selected
+            case NegotiationResponse(selected_protocol=Protocols.PROTOCOL_SSL):
+                self.selected_protocol = Protocols.PROTOCOL_SSL
                 return StartTls()
             case NegotiationResponse(selected_protocol=selected):
-                raise RemoteProtocolError(f"the server chose {selected!r}, which this client does not speak")
+                raise RemoteProtocolError(f"the server chose protocol {selected}, which this client does not speak")
             case _:
                 raise RemoteProtocolError("the server chose standard RDP security, which this client does not speak")

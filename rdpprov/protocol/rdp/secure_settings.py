@@ -60,8 +60,8 @@ def pack_client_info(info: ClientInfo) -> bytes:
     return BasicSecurityHeader(SecurityFlags.SEC_INFO_PKT).pack() + info.pack()
 
 
-def security_flags(data: Buffer) -> SecurityFlags:
-    """The flags of the security header that `data` begins with.
+def security_flags(data: Buffer) -> int:
+    """`SecurityFlags` of the security header that `data` begins with.
 
     Raises:
         DecodeError: fewer than 4 bytes.

@@ -94,8 +94,8 @@ class ServerState(Enum):
 class ServerOptions:
     """What a server decides for all its connections. Frozen and hashable: bytes that are made of it are kept."""
 
-    allowed_protocols: Protocols = Protocols.PROTOCOL_SSL
-    """Security protocols that may be chosen. Of all that can be named here, this machine runs what is plain TLS."""
+    allowed_protocols: int = Protocols.PROTOCOL_SSL
+    """`Protocols` that may be chosen. Of all that can be named here, this machine runs what is plain TLS."""
     max_desktop: tuple[int, int] = (8192, 8192)
     """Width and height in pixels that a desktop can have; a client's wish is clamped by the owner (GCC-07)."""
     min_desktop: tuple[int, int] = (200, 200)
@@ -478,7 +478,7 @@ class RdpServerMachine:
         if not self._needs_share("send_save_session_info()"):
             return
         activation = self._activation_or_fail()
-        if self.client_info is not None and InfoFlags.INFO_LOGONNOTIFY in self.client_info.flags:
+        if self.client_info is not None and self.client_info.flags & InfoFlags.INFO_LOGONNOTIFY:
             # Version 1 has room for so much, and FreeRDP reads no more of version 2 either.
             names = _cut(domain, 25), _cut(user_name, 255)
             if self._general_flags() & ExtraFlags.LONG_CREDENTIALS_SUPPORTED:
@@ -602,7 +602,7 @@ class RdpServerMachine:
 
     def _early(self, flag: EarlyCapabilityFlags) -> bool:
         core = self.client_core
-        return core is not None and flag in (core.early_capability_flags or EarlyCapabilityFlags(0))
+        return core is not None and bool((core.early_capability_flags or 0) & flag)
 
     def _general_flags(self) -> int:
         capabilities = self.client_capabilities or {}

@@ -24,14 +24,14 @@ def client_data(
     address, port = peer
     family = AddressFamily.INET6 if ":" in address else AddressFamily.INET
     return ClientData(
-        disable_ctrl_alt_del=InfoFlags.INFO_DISABLECTRLALTDEL in flags,
-        enable_windows_key=InfoFlags.INFO_ENABLEWINDOWSKEY in flags,
-        mouse=InfoFlags.INFO_MOUSE in flags,
-        maximize_shell=InfoFlags.INFO_MAXIMIZESHELL in flags,
+        disable_ctrl_alt_del=bool(flags & InfoFlags.INFO_DISABLECTRLALTDEL),
+        enable_windows_key=bool(flags & InfoFlags.INFO_ENABLEWINDOWSKEY),
+        mouse=bool(flags & InfoFlags.INFO_MOUSE),
+        maximize_shell=bool(flags & InfoFlags.INFO_MAXIMIZESHELL),
         # fact 22: clients set the flag without having anything to log on with
         inherit_auto_logon=has_credentials(info),
-        using_saved_creds=InfoFlags.INFO_USING_SAVED_CREDS in flags,
-        password_is_sc_pin=InfoFlags.INFO_PASSWORD_IS_SC_PIN in flags,
+        using_saved_creds=bool(flags & InfoFlags.INFO_USING_SAVED_CREDS),
+        password_is_sc_pin=bool(flags & InfoFlags.INFO_PASSWORD_IS_SC_PIN),
         domain=_cut(info.domain, 255),
         user_name=_cut(info.user_name, 255),
         password=_cut(info.password, 255),
@@ -48,8 +48,8 @@ def client_data(
         keyboard_sub_type=core.keyboard_sub_type,
         keyboard_function_key=core.keyboard_function_key,
         ime_file_name=_cut(core.ime_file_name, 32),
-        no_audio_playback=InfoFlags.INFO_NOAUDIOPLAYBACK in flags,
-        remote_console_audio=InfoFlags.INFO_REMOTECONSOLEAUDIO in flags,
+        no_audio_playback=bool(flags & InfoFlags.INFO_NOAUDIOPLAYBACK),
+        remote_console_audio=bool(flags & InfoFlags.INFO_REMOTECONSOLEAUDIO),
         protocol_name="RDP",
         protocol_type=ProtocolType.RDP,
         client_name=_cut(core.client_name, 20),
@@ -73,7 +73,7 @@ def connection_settings(data: ClientData) -> ConnectionSettings:
 
 def has_credentials(info: ClientInfo) -> bool:
     """Whether the client wants to be logged on with what it sent (INF-05)."""
-    return InfoFlags.INFO_AUTOLOGON in info.flags and bool(info.user_name) and bool(info.password)
+    return bool(info.flags & InfoFlags.INFO_AUTOLOGON and info.user_name and info.password)
 
 
 _CLIENT_DATA_FIELDS = tuple(attribute.name for attribute in ClientData.__attrs_attrs__)

@@ -346,7 +346,7 @@ class RdpConnection(ProtocolConnection):
                 secret = self._callback.issue_reconnect_secret().secret
             except HResultError as error:
                 self._log.debug("no reconnect secret", reason=str(error))
-        notify = InfoFlags.INFO_LOGONNOTIFY in self._info.flags
+        notify = bool(self._info.flags & InfoFlags.INFO_LOGONNOTIFY)
         if notify or secret is not None:
             self._machine.send_save_session_info(
                 user_name=user_name, domain=domain_name, session_id=self._session_id, reconnect_secret=secret

@@ -55,7 +55,7 @@ class WireTrace:
         if not info.password or not incoming:
             return
         # The password stands between the user name and the shell, each with its terminator: no other place looks so.
-        encoding = "utf-16-le" if InfoFlags.INFO_UNICODE in info.flags else "latin-1"
+        encoding = "utf-16-le" if info.flags & InfoFlags.INFO_UNICODE else "latin-1"
         end = "\0".encode(encoding)
         user, secret = (text.encode(encoding, "surrogatepass") for text in (info.user_name, info.password))
         at = incoming.rfind(user + end + secret + end)

@@ -5,7 +5,7 @@ What is here follows the basic security header with SEC_INFO_PKT.
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from struct import Struct
 from typing import Any, ClassVar
 
@@ -46,8 +46,8 @@ CLIENT_RANDOM_OF_ENHANCED_SECURITY = bytes(32)
 """Fact 73: under TLS the verifier of the cookie is computed over 32 zero bytes, there being no client random."""
 
 
-class InfoFlags(IntFlag):
-    """flags of TS_INFO_PACKET."""
+class InfoFlags(IntEnum):
+    """Bits of flags of TS_INFO_PACKET."""
 
     INFO_MOUSE = 0x00000001
     INFO_DISABLECTRLALTDEL = 0x00000002
@@ -59,6 +59,7 @@ class InfoFlags(IntFlag):
     INFO_COMPRESSION = 0x00000080
     INFO_ENABLEWINDOWSKEY = 0x00000100
     COMPRESSION_TYPE_MASK = 0x00001E00
+    """Four bits that are one number; see `ClientInfo.compression_type`."""
     INFO_REMOTECONSOLEAUDIO = 0x00002000
     INFO_FORCE_ENCRYPTED_CS_PDU = 0x00004000
     INFO_RAIL = 0x00008000
@@ -72,8 +73,8 @@ class InfoFlags(IntFlag):
     INFO_HIDEF_RAIL_SUPPORTED = 0x02000000
 
 
-class PerformanceFlags(IntFlag):
-    """performanceFlags of TS_EXTENDED_INFO_PACKET: hints."""
+class PerformanceFlags(IntEnum):
+    """Bits of performanceFlags of TS_EXTENDED_INFO_PACKET: hints."""
 
     PERF_DISABLE_WALLPAPER = 0x00000001
     PERF_DISABLE_FULLWINDOWDRAG = 0x00000002
@@ -290,7 +291,8 @@ class ClientInfo:
 
     LAYOUT: ClassVar[Struct] = Struct("<II5H")
 
-    flags: InfoFlags = uint32(default=InfoFlags.INFO_UNICODE, converter=InfoFlags)
+    flags: int = uint32(default=InfoFlags.INFO_UNICODE)
+    """`InfoFlags`."""
     code_page: int = uint32(default=0)
     """With INFO_UNICODE the keyboard layout, otherwise the ANSI code page of the texts."""
     domain: str = bounded_text(TEXT_MAXIMUM, default="")
@@ -307,9 +309,8 @@ class ClientInfo:
     client_time_zone: TimeZoneInformation | None = None
     client_session_id: int | None = uint32(optional=True)
     """Ignored."""
-    performance_flags: PerformanceFlags | None = uint32(
-        optional=True, converter=attrs.converters.optional(PerformanceFlags)
-    )
+    performance_flags: int | None = uint32(optional=True)
+    """`PerformanceFlags`."""
     auto_reconnect_cookie: bytes | None = bounded_bytes(
         _COOKIE_MAXIMUM, optional=True, repr=False, metadata={"secret": True}
     )
@@ -385,8 +386,7 @@ class ClientInfo:
             DecodeError: a text beyond the data or longer than is allowed, or half a field at the end.
         """
         reader = Reader(data, "TS_INFO_PACKET")
-        code_page, flag_bits, *sizes = reader.fields(cls.LAYOUT)
-        flags = InfoFlags(flag_bits)
+        code_page, flags, *sizes = reader.fields(cls.LAYOUT)
         encoding = _encoding(flags, code_page)
         texts: dict[str, Any] = {}
         for name, size in zip(_TEXTS, sizes, strict=True):
@@ -426,8 +426,8 @@ def _read_extended(reader: Reader, encoding: str) -> dict[str, Any]:
     return values
 
 
-def _encoding(flags: InfoFlags, code_page: int) -> str:
-    if InfoFlags.INFO_UNICODE in flags:
+def _encoding(flags: int, code_page: int) -> str:
+    if flags & InfoFlags.INFO_UNICODE:
         return "utf-16-le"
     # Some clients write a keyboard layout here all the same.
     return f"cp{code_page}" if code_page in _ANSI_CODE_PAGES else "cp1252"

@@ -11,7 +11,7 @@ multitransport) and 0xC00D (recent Windows App) are seen (fact 14).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from struct import Struct
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -233,8 +233,8 @@ class UnknownBlock:
         return _pack_block(self.type, self.body)
 
 
-class EarlyCapabilityFlags(IntFlag):
-    """earlyCapabilityFlags of TS_UD_CS_CORE."""
+class EarlyCapabilityFlags(IntEnum):
+    """Bits of earlyCapabilityFlags of TS_UD_CS_CORE."""
 
     RNS_UD_CS_SUPPORT_ERRINFO_PDU = 0x0001
     RNS_UD_CS_WANT_32BPP_SESSION = 0x0002
@@ -250,8 +250,8 @@ class EarlyCapabilityFlags(IntFlag):
     RNS_UD_CS_SUPPORT_SKIP_CHANNELJOIN = 0x0800
 
 
-class SupportedColorDepths(IntFlag):
-    """supportedColorDepths of TS_UD_CS_CORE."""
+class SupportedColorDepths(IntEnum):
+    """Bits of supportedColorDepths of TS_UD_CS_CORE."""
 
     RNS_UD_24BPP_SUPPORT = 1
     RNS_UD_16BPP_SUPPORT = 2
@@ -335,17 +335,15 @@ class ClientCoreData:
     serial_number: int | None = uint32(optional=True)
     high_color_depth: int | None = uint16(optional=True)
     """Bits per pixel; see `color_depth`."""
-    supported_color_depths: SupportedColorDepths | None = uint16(
-        optional=True, converter=attrs.converters.optional(SupportedColorDepths)
-    )
-    early_capability_flags: EarlyCapabilityFlags | None = uint16(
-        optional=True, converter=attrs.converters.optional(EarlyCapabilityFlags)
-    )
+    supported_color_depths: int | None = uint16(optional=True)
+    """`SupportedColorDepths`."""
+    early_capability_flags: int | None = uint16(optional=True)
+    """`EarlyCapabilityFlags`."""
     client_dig_product_id: str | None = bounded_text(62, optional=True)
     connection_type: ConnectionType | int | None = uint8(optional=True)
     pad1octet: int | None = uint8(optional=True)
     """Ignored; give 0 where later fields are given."""
-    server_selected_protocol: Protocols | None = uint32(optional=True, converter=attrs.converters.optional(Protocols))
+    server_selected_protocol: Protocols | int | None = uint32(optional=True)
     """Must be what the Connection Confirm selected, otherwise somebody tampered with the negotiation (fact 8)."""
     desktop_physical_width: int | None = uint32(optional=True)
     """Millimetres, 10 to 10000; outside, both physical sizes are ignored."""
@@ -440,8 +438,9 @@ class ClientCoreData:
                 break
             value = reader.fields(field_layout)[0]
             tail[field] = utf16_text(value[:62]) if isinstance(value, bytes) else value
-        if "connection_type" in tail:
-            tail["connection_type"] = known(ConnectionType, tail["connection_type"])
+        for field, kind_of_code in (("connection_type", ConnectionType), ("server_selected_protocol", Protocols)):
+            if field in tail:
+                tail[field] = known(kind_of_code, tail[field])
         return cls(
             desktop_width=width,
             desktop_height=height,
@@ -460,8 +459,8 @@ class ClientCoreData:
         )
 
 
-class EncryptionMethods(IntFlag):
-    """encryptionMethods of TS_UD_CS_SEC, encryptionMethod of TS_UD_SC_SEC1."""
+class EncryptionMethods(IntEnum):
+    """Bits of encryptionMethods of TS_UD_CS_SEC, of which encryptionMethod of TS_UD_SC_SEC1 is one."""
 
     ENCRYPTION_METHOD_NONE = 0
     ENCRYPTION_METHOD_40BIT = 0x01
@@ -489,9 +488,10 @@ class ClientSecurityData:
 
     LAYOUT: ClassVar[Struct] = Struct("<II")
 
-    encryption_methods: EncryptionMethods = uint32(default=0, converter=EncryptionMethods)
-    ext_encryption_methods: EncryptionMethods = uint32(default=0, converter=EncryptionMethods)
-    """Clients of the French locale announce here, with the first field 0."""
+    encryption_methods: int = uint32(default=0)
+    """`EncryptionMethods`."""
+    ext_encryption_methods: int = uint32(default=0)
+    """`EncryptionMethods`. Clients of the French locale announce here, with the first field 0."""
 
     @property
     def type(self) -> int:
@@ -513,8 +513,8 @@ class ClientSecurityData:
             return cls(*reader.fields(cls.LAYOUT))
 
 
-class ChannelOptions(IntFlag):
-    """options of CHANNEL_DEF."""
+class ChannelOptions(IntEnum):
+    """Bits of options of CHANNEL_DEF."""
 
     CHANNEL_OPTION_INITIALIZED = 0x80000000
     CHANNEL_OPTION_ENCRYPT_RDP = 0x40000000
@@ -537,7 +537,8 @@ class ChannelDef:
 
     name: str = bounded_text(7, encoding="latin-1")
     """Up to 7 ANSI characters."""
-    options: ChannelOptions = uint32(default=0, converter=ChannelOptions)
+    options: int = uint32(default=0)
+    """`ChannelOptions`."""
 
     def pack(self) -> bytes:
         """12 bytes."""
@@ -602,12 +603,13 @@ class ClientNetworkData:
         return cls(channels)
 
 
-class ClusterFlags(IntFlag):
-    """Flags of TS_UD_CS_CLUSTER."""
+class ClusterFlags(IntEnum):
+    """Bits of Flags of TS_UD_CS_CLUSTER."""
 
     REDIRECTION_SUPPORTED = 0x01
     REDIRECTED_SESSIONID_FIELD_VALID = 0x02
     SERVER_SESSION_REDIRECTION_VERSION_MASK = 0x3C
+    """Four bits that are one number; see `ClientClusterData.server_session_redirection_version`."""
     REDIRECTED_SMARTCARD = 0x40
 
 
@@ -617,7 +619,8 @@ class ClientClusterData:
 
     LAYOUT: ClassVar[Struct] = Struct("<II")
 
-    flags: ClusterFlags = uint32(default=0, converter=ClusterFlags)
+    flags: int = uint32(default=0)
+    """`ClusterFlags`."""
     redirected_session_id: int = uint32(default=0)
     """Counts only with REDIRECTED_SESSIONID_FIELD_VALID; carries no authority."""
     padding: bytes = bounded_bytes(64, default=b"", repr=False)
@@ -631,12 +634,12 @@ class ClientClusterData:
     @property
     def redirection_supported(self) -> bool:
         """REDIRECTION_SUPPORTED: the client takes Server Redirection PDUs."""
-        return ClusterFlags.REDIRECTION_SUPPORTED in self.flags
+        return bool(self.flags & ClusterFlags.REDIRECTION_SUPPORTED)
 
     @property
     def session_id_field_valid(self) -> bool:
         """REDIRECTED_SESSIONID_FIELD_VALID."""
-        return ClusterFlags.REDIRECTED_SESSIONID_FIELD_VALID in self.flags
+        return bool(self.flags & ClusterFlags.REDIRECTED_SESSIONID_FIELD_VALID)
 
     @property
     def server_session_redirection_version(self) -> int:
@@ -661,8 +664,8 @@ class ClientClusterData:
         return cls(flags, session_id, reader.rest())
 
 
-class MonitorFlags(IntFlag):
-    """flags of TS_MONITOR_DEF."""
+class MonitorFlags(IntEnum):
+    """Bits of flags of TS_MONITOR_DEF."""
 
     TS_MONITOR_PRIMARY = 1
 
@@ -680,7 +683,8 @@ class MonitorDef:
     top: int = int32()
     right: int = int32()
     bottom: int = int32()
-    flags: MonitorFlags = uint32(default=0, converter=MonitorFlags)
+    flags: int = uint32(default=0)
+    """`MonitorFlags`."""
 
     def pack(self) -> bytes:
         """20 bytes."""
@@ -851,8 +855,8 @@ class ClientMessageChannelData:
             return cls(reader.u32())
 
 
-class MultitransportFlags(IntFlag):
-    """flags of TS_UD_CS_MULTITRANSPORT and TS_UD_SC_MULTITRANSPORT."""
+class MultitransportFlags(IntEnum):
+    """Bits of flags of TS_UD_CS_MULTITRANSPORT and TS_UD_SC_MULTITRANSPORT."""
 
     TRANSPORTTYPE_UDPFECR = 0x001
     TRANSPORTTYPE_UDPFECL = 0x004
@@ -864,7 +868,8 @@ class MultitransportFlags(IntFlag):
 class ClientMultitransportChannelData:
     """TS_UD_CS_MULTITRANSPORT: what UDP transports the client can do. Source: [MS-RDPBCGR] 2.2.1.3.8."""
 
-    flags: MultitransportFlags = uint32(default=0, converter=MultitransportFlags)
+    flags: int = uint32(default=0)
+    """`MultitransportFlags`."""
 
     @property
     def type(self) -> int:
@@ -883,11 +888,11 @@ class ClientMultitransportChannelData:
             DecodeError: of another length.
         """
         with Reader(body, "TS_UD_CS_MULTITRANSPORT") as reader:
-            return cls(MultitransportFlags(reader.u32()))
+            return cls(reader.u32())
 
 
-class ServerEarlyCapabilityFlags(IntFlag):
-    """earlyCapabilityFlags of TS_UD_SC_CORE."""
+class ServerEarlyCapabilityFlags(IntEnum):
+    """Bits of earlyCapabilityFlags of TS_UD_SC_CORE."""
 
     RNS_UD_SC_EDGE_ACTIONS_SUPPORTED_V1 = 0x1
     RNS_UD_SC_DYNAMIC_DST_SUPPORTED = 0x2
@@ -900,12 +905,11 @@ class ServerCoreData:
     """TS_UD_SC_CORE: the server's version. Source: [MS-RDPBCGR] 2.2.1.4.2 "Server Core Data"."""
 
     version: int = uint32(default=RDP_VERSION_5_PLUS)
-    client_requested_protocols: Protocols | None = uint32(optional=True, converter=attrs.converters.optional(Protocols))
-    """requestedProtocols of the Connection Request, exactly, 0 when there were none: clients check it (fact 8)."""
-    early_capability_flags: ServerEarlyCapabilityFlags | None = uint32(
-        optional=True, converter=attrs.converters.optional(ServerEarlyCapabilityFlags)
-    )
-    """Only together with `client_requested_protocols`."""
+    client_requested_protocols: int | None = uint32(optional=True)
+    """`Protocols`: requestedProtocols of the Connection Request, exactly, 0 when there were none: clients check it
+    (fact 8)."""
+    early_capability_flags: int | None = uint32(optional=True)
+    """`ServerEarlyCapabilityFlags`. Only together with `client_requested_protocols`."""
 
     def __attrs_post_init__(self) -> None:
         """The tail has no gap."""
@@ -931,8 +935,8 @@ class ServerCoreData:
         """
         with Reader(body, "TS_UD_SC_CORE") as reader:
             version = reader.u32()
-            protocols = Protocols(reader.u32()) if reader.remaining else None
-            early = ServerEarlyCapabilityFlags(reader.u32()) if reader.remaining else None
+            protocols = reader.u32() if reader.remaining else None
+            early = reader.u32() if reader.remaining else None
             return cls(version, protocols, early)
 
 
@@ -952,7 +956,7 @@ class ServerSecurityData:
     Source: [MS-RDPBCGR] 2.2.1.4.3 "Server Security Data".
     """
 
-    encryption_method: EncryptionMethods = uint32(default=0, converter=EncryptionMethods)
+    encryption_method: EncryptionMethods | int = uint32(default=EncryptionMethods.ENCRYPTION_METHOD_NONE)
     encryption_level: EncryptionLevel | int = uint32(default=EncryptionLevel.ENCRYPTION_LEVEL_NONE)
     server_random: bytes | None = fixed_bytes(32, optional=True)
     """32 bytes (fact 20); None with no encryption."""
@@ -997,12 +1001,13 @@ class ServerSecurityData:
         parsed, rest = parse_with(_SERVER_SECURITY_DATA, body, "TS_UD_SC_SEC1")
         if rest:
             raise DecodeError(f"TS_UD_SC_SEC1: {len(rest)} bytes too many")
+        method = known(EncryptionMethods, parsed.encryption_method)
         level = known(EncryptionLevel, parsed.encryption_level)
         if not parsed.server_random and not parsed.server_certificate:
-            return cls(parsed.encryption_method, level)
+            return cls(method, level)
         if len(parsed.server_random) != 32 or len(parsed.server_certificate) > USER_DATA_MAXIMUM:
             raise DecodeError(f"TS_UD_SC_SEC1: serverRandomLen {len(parsed.server_random)}, expected 32")
-        return cls(parsed.encryption_method, level, parsed.server_random, parsed.server_certificate)
+        return cls(method, level, parsed.server_random, parsed.server_certificate)
 
 
 @attrs.frozen
@@ -1088,7 +1093,8 @@ class ServerMultitransportChannelData:
     Source: [MS-RDPBCGR] 2.2.1.4.6 "Server Multitransport Channel Data".
     """
 
-    flags: MultitransportFlags = uint32(default=0, converter=MultitransportFlags)
+    flags: int = uint32(default=0)
+    """`MultitransportFlags`."""
 
     @property
     def type(self) -> int:
@@ -1107,7 +1113,7 @@ class ServerMultitransportChannelData:
             DecodeError: of another length.
         """
         with Reader(body, "TS_UD_SC_MULTITRANSPORT") as reader:
-            return cls(MultitransportFlags(reader.u32()))
+            return cls(reader.u32())
 
 
 # All blocks of one side

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Any
 
 import attrs
@@ -16,8 +16,8 @@ TYPE_RDP_NEG_FAILURE = 3
 TYPE_RDP_CORRELATION_INFO = 6
 
 
-class Protocols(IntFlag):
-    """requestedProtocols, selectedProtocol: the security protocols. Unknown bits are kept; who chooses ignores them."""
+class Protocols(IntEnum):
+    """Bits of requestedProtocols, of which selectedProtocol is one: the security protocols."""
 
     PROTOCOL_RDP = 0
     """Standard RDP security."""
@@ -33,16 +33,16 @@ class Protocols(IntFlag):
     """Entra authentication in TLS."""
 
 
-class NegotiationRequestFlags(IntFlag):
-    """flags of RDP_NEG_REQ."""
+class NegotiationRequestFlags(IntEnum):
+    """Bits of flags of RDP_NEG_REQ."""
 
     RESTRICTED_ADMIN_MODE_REQUIRED = 0x01
     REDIRECTED_AUTHENTICATION_MODE_REQUIRED = 0x02
     CORRELATION_INFO_PRESENT = 0x08
 
 
-class NegotiationResponseFlags(IntFlag):
-    """flags of RDP_NEG_RSP."""
+class NegotiationResponseFlags(IntEnum):
+    """Bits of flags of RDP_NEG_RSP."""
 
     EXTENDED_CLIENT_DATA_SUPPORTED = 0x01
     """The client may send the blocks from CS_MONITOR on: always set (fact 4)."""
@@ -83,8 +83,10 @@ _CORRELATION_INFO = Struct(
 class NegotiationRequest:
     """RDP_NEG_REQ: what the client can do. 8 bytes. Source: [MS-RDPBCGR] 2.2.1.1.1."""
 
-    requested_protocols: Protocols = uint32(converter=Protocols)
-    flags: NegotiationRequestFlags = uint8(default=0, converter=NegotiationRequestFlags)
+    requested_protocols: int = uint32()
+    """`Protocols`. Unknown bits are kept; who chooses ignores them."""
+    flags: int = uint8(default=0)
+    """`NegotiationRequestFlags`."""
 
     def pack(self) -> bytes:
         """8 bytes."""
@@ -136,9 +138,10 @@ class CorrelationInfo:
 class NegotiationResponse:
     """RDP_NEG_RSP: what the server has chosen. 8 bytes. Source: [MS-RDPBCGR] 2.2.1.2.1."""
 
-    selected_protocol: Protocols = uint32(converter=Protocols)
+    selected_protocol: Protocols | int = uint32()
     """One of them."""
-    flags: NegotiationResponseFlags = uint8(default=0, converter=NegotiationResponseFlags)
+    flags: int = uint8(default=0)
+    """`NegotiationResponseFlags`."""
 
     def pack(self) -> bytes:
         """8 bytes."""
@@ -152,7 +155,7 @@ class NegotiationResponse:
             DecodeError: too short, or another type or length.
         """
         parsed, rest = parse_with(_RESPONSE, data, "RDP_NEG_RSP")
-        return cls(parsed.value, parsed.flags), rest
+        return cls(known(Protocols, parsed.value), parsed.flags), rest
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum
 from struct import Struct
 from typing import ClassVar
 
@@ -11,8 +11,8 @@ import attrs
 from rdpprov.wire.base import Buffer, Reader, uint16
 
 
-class SecurityFlags(IntFlag):
-    """flags of TS_SECURITY_HEADER."""
+class SecurityFlags(IntEnum):
+    """Bits of flags of TS_SECURITY_HEADER."""
 
     SEC_EXCHANGE_PKT = 0x0001
     SEC_TRANSPORT_REQ = 0x0002
@@ -42,7 +42,8 @@ class BasicSecurityHeader:
 
     LAYOUT: ClassVar[Struct] = Struct("<HH")
 
-    flags: SecurityFlags = uint16(converter=SecurityFlags)
+    flags: int = uint16()
+    """`SecurityFlags`."""
     flags_hi: int = uint16(default=0)
     """Counts only with SEC_FLAGSHI_VALID; kept as received, ignored."""
 

@@ -26,9 +26,6 @@ from rdpprov.wire.base import Buffer, DecodeError, Reader, bounded_bytes, build_
 SERVER_CHANNEL_ID = 0x03EA
 """The server's user channel: pduSource of what it sends, originatorId of Confirm Active, controlId of a grant."""
 
-# Flags and codes that arrive are kept as plain integers, and their names are IntEnum members, not IntFlag ones: IntFlag
-# remembers every combination that it was ever asked for, and here the peer chooses the combinations.
-
 
 class PduType(IntEnum):
     """pduType of TS_SHARECONTROLHEADER, its low four bits; the version stands above them."""

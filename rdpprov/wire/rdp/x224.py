@@ -75,9 +75,8 @@ class ConnectionRequest:
         line = self.routing_line
         if line is not None and (b"\r\n" in line or line[:1] == bytes([TYPE_RDP_NEG_REQ])):
             raise LocalProtocolError("ConnectionRequest.routing_line: contains CR LF, or begins like RDP_NEG_REQ")
-        announced = self.negotiation is not None and (
-            NegotiationRequestFlags.CORRELATION_INFO_PRESENT in self.negotiation.flags
-        )
+        flags = 0 if self.negotiation is None else self.negotiation.flags
+        announced = bool(flags & NegotiationRequestFlags.CORRELATION_INFO_PRESENT)
         if announced != (self.correlation_info is not None):
             raise LocalProtocolError("ConnectionRequest.correlation_info: does not go with CORRELATION_INFO_PRESENT")
 
@@ -125,7 +124,7 @@ class ConnectionRequest:
         negotiation = correlation_info = None
         if variable:
             negotiation, variable = NegotiationRequest.unpack(variable)
-            if NegotiationRequestFlags.CORRELATION_INFO_PRESENT in negotiation.flags:
+            if negotiation.flags & NegotiationRequestFlags.CORRELATION_INFO_PRESENT:
                 correlation_info, variable = CorrelationInfo.unpack(variable)
         if variable:
             raise DecodeError(f"x224Crq: {len(variable)} bytes too many")

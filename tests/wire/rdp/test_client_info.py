@@ -223,7 +223,7 @@ def test_a_time_zone_key_name_that_is_too_long_has_its_own_code():
     ],
 )
 def test_without_unicode_the_code_page_decides_if_it_is_one(code_page, raw, text):  # INF-03
-    packed = bytearray(ClientInfo(InfoFlags(0), code_page).pack())
+    packed = bytearray(ClientInfo(0, code_page).pack())
     packed[10:12] = len(raw).to_bytes(2, "little")
     packed[18:18] = b"\0" + raw  # behind the domain, which is empty
     info = ClientInfo.unpack(packed[:-1])
@@ -255,7 +255,7 @@ def test_secrets_are_named_as_such_and_stay_out_of_the_repr():  # INF-08
 
 def test_a_password_that_cannot_be_written_stays_out_of_the_error():
     with pytest.raises(LocalProtocolError) as caught:
-        ClientInfo(InfoFlags(0), password="пароль").pack()
+        ClientInfo(0, password="пароль").pack()
     assert "пароль" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

@@ -178,7 +178,7 @@ def test_a_core_block_may_stop_after_a_field_but_not_inside_one(core):  # GCC-05
                 ClientCoreData.unpack_body(body[:cut])
 
 
-BOTH = (SupportedColorDepths(15), EarlyCapabilityFlags.RNS_UD_CS_WANT_32BPP_SESSION)
+BOTH = (sum(SupportedColorDepths), EarlyCapabilityFlags.RNS_UD_CS_WANT_32BPP_SESSION)
 
 
 @pytest.mark.parametrize(

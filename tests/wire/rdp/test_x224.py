@@ -64,7 +64,7 @@ def test_a_client_without_negotiation_gets_a_bare_confirm():
 def test_the_choice_is_read_with_its_names():
     confirm, _ = ConnectionConfirm.unpack(bytes.fromhex("0ed00000123400021f080008000000"))
     assert confirm.negotiation.selected_protocol is Protocols.PROTOCOL_HYBRID_EX
-    assert NegotiationResponseFlags.DYNVC_GFX_PROTOCOL_SUPPORTED in confirm.negotiation.flags
+    assert confirm.negotiation.flags & NegotiationResponseFlags.DYNVC_GFX_PROTOCOL_SUPPORTED
 
 
 @pytest.mark.parametrize(
