@@ -19,6 +19,7 @@ from rdpprov.errors import HResultError
 from rdpprov.rcm.configuration import Limits
 from rdpprov.rcm.ending import ConnectionDroppedError, TimeLimitError
 from rdpprov.rcm.failure_policy import FAILURE_POLICY, Call, Effect
+from rdpprov.sessions.base import SequenceStep
 from rdpprov.traces.recorder import OpenCall, TraceRecorder
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Asker:
         whose: for the log: ``connection=7``, ``listener="desk"``.
         fault: what to raise when the failure policy says `Effect.DROP`.
         actors: names for traces, where "manager" or "listener" alone would be ambiguous.
+        on_step: told of each call as it ends.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Asker:
         whose: Mapping[str, object],
         fault: Fault = drop_connection,
         actors: Mapping[str, str] | None = None,
+        on_step: Callable[[SequenceStep], None] | None = None,
     ) -> None:
         self.whose = whose
         self._recorder = recorder
         self._limits = limits
         self._fault = fault
         self._actors = actors or {}
+        self._on_step = on_step
 
     @overload
     async def __call__(
@@ -120,14 +124,18 @@ class Asker:
         if limit is not None:
             patience = min(patience, limit)
         try:
-            with trio.CancelScope(deadline=started + patience) as scope:
+            if patience == math.inf:
                 answer = await method(*args)
-            if scope.cancelled_caught:
-                raise TimeLimitError(f"no answer within {patience:g} s")
+            else:
+                with trio.CancelScope(deadline=started + patience) as scope:
+                    answer = await method(*args)
+                if scope.cancelled_caught:
+                    raise TimeLimitError(f"no answer within {patience:g} s")
             if call.returns is not None and not isinstance(answer, call.returns):
                 raise TypeError(f"{call.name} returned {type(answer).__name__}, expected {call.returns.__name__}")
         except Exception as error:
             opened.failed(error)
+            self._step(call, trio.current_time() - started, error)
             self._failed(call, error)
             await trio.lowlevel.checkpoint_if_cancelled()
             return None if default is REQUIRED else default
@@ -136,6 +144,7 @@ class Asker:
             raise
         opened.returned(answer)
         seconds = trio.current_time() - started
+        self._step(call, seconds)
         if call.is_notification and seconds >= self._limits.slow_notification:
             log.warning("slow provider", call=call.name, seconds=round(seconds, 3), **self.whose)
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -144,6 +153,10 @@ class Asker:
     def _opened(self, call: Call, args: tuple[object, ...]) -> OpenCall:
         target = self._actors.get(call.target, call.target)
         return self._recorder.call("service", target, call.name, dict(zip(call.arguments, args, strict=False)))
+
+    def _step(self, call: Call, seconds: float, error: Exception | None = None) -> None:
+        if self._on_step is not None:
+            self._on_step(SequenceStep(call.name, "service", call.target, seconds, outcome_of(error)))
 
     def _failed(self, call: Call, error: Exception) -> None:
         """Log a failure; raise if the policy says so."""
@@ -179,6 +192,13 @@ def call_of(method: Callable[..., object]) -> Call:
         if target is not None and getattr(target, name, None) == method:
             return row
     raise LookupError(f"{method!r} is no method of the provider API")
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """How a call ended, in a word, for `SequenceStep.outcome`."""
+    if error is None:
+        return ""
+    return f"0x{error.hresult:08X}" if isinstance(error, HResultError) else type(error).__name__
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.structures import ClientData, SmallRect
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, HResultError
-from rdpprov.rcm.asking import Asker
+from rdpprov.rcm.asking import Asker, outcome_of
 from rdpprov.rcm.attachment import Attachment
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration
 from rdpprov.rcm.ending import CLIENT_GONE, DESKTOP_DIED, Ending
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.settings import EffectiveSettings
 from rdpprov.sessions.base import ClientAttached, ClientDetached, Desktop, DesktopMessage, SequenceStep
-from rdpprov.traces.format import CallLine
 from rdpprov.traces.recorder import TraceRecorder
 
 log = structlog.get_logger(__name__)
@@ -58,7 +57,7 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.recorder = recorder
         self.guid = uuid.uuid4()
         self.whose = {"connection": connection_id, "listener": listener.name}
-        self.ask = Asker(recorder, limits, whose=self.whose)
+        self.ask = Asker(recorder, limits, whose=self.whose, on_step=self.step)
         self.redirector: LogonErrorRedirector | None = None
         self.redirector_asked = trio.Event()
         """GetLogonErrorRedirector is over, so OnReady may come."""
@@ -78,7 +77,6 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.ending: Ending | None = None
         self._shown: Desktop | None = None
         self._steps: deque[SequenceStep] = deque(maxlen=STEPS_KEPT)
-        recorder.subscribe(self._call_ended)
 
     # What the provider calls
 
@@ -170,6 +168,11 @@ class ConnectionCallback(ProtocolConnectionCallback):
         for step in self._steps:
             self._tell(step)
 
+    def step(self, step: SequenceStep) -> None:
+        """A call of this connection has ended: for the desktop, now or when it is plugged in."""
+        self._steps.append(step)
+        self._tell(step)
+
     def detach(self) -> None:
         """Unplug whatever is plugged in, and release what is pressed. Nothing happens the second time."""
         attachment, self.attachment = self.attachment, None
@@ -185,8 +188,10 @@ class ConnectionCallback(ProtocolConnectionCallback):
             result = action()
         except HResultError as error:
             opened.failed(error)
+            self.step(SequenceStep(call, "connection", "service", 0.0, outcome_of(error)))
             raise
         opened.returned(result)
+        self.step(SequenceStep(call, "connection", "service", 0.0))
         return result
 
     def _stop_screen_updates(self) -> None:
@@ -204,14 +209,6 @@ class ConnectionCallback(ProtocolConnectionCallback):
         if self.settings is not None and self.settings.values.disable_auto_reconnect:
             raise HResultError("policy switches automatic reconnection off", E_ACCESSDENIED)
         return session.issue_secret()
-
-    def _call_ended(self, line: CallLine) -> None:
-        outcome = ""
-        if line.error is not None:
-            outcome = line.error.exception or f"0x{line.error.hresult:08X}"
-        step = SequenceStep(line.call, line.source, line.target, line.d or 0.0, outcome)
-        self._steps.append(step)
-        self._tell(step)
 
     def _tell(self, message: DesktopMessage) -> None:
         """Tell the desktop that is shown something; what it makes of it is not this connection's affair."""

@@ -39,8 +39,9 @@ async def connection_sequence(
                 callback.redirector = await ask(connection.get_logon_error_redirector, default=None)
             finally:
                 callback.redirector_asked.set()
-            with time_limit(limits.on_ready, "OnReady"):
-                await callback.ready.wait()
+            if not callback.ready.is_set():
+                with time_limit(limits.on_ready, "OnReady"):
+                    await callback.ready.wait()
             await ask(connection.accept_connection)
             callback.client = await ask(connection.get_client_data)
             callback.settings = requested_settings(settings, callback.client, callback.listener.settings)
@@ -73,7 +74,7 @@ async def connection_sequence(
                     raise ConnectionDroppedError(
                         ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION, "the service takes no new sessions"
                     )
-                session.user = user  # from now on the session is kept
+                service.sessions.keep(session, user)
                 await start_desktop(service, session, callback.client)
                 callback.plug_session()
                 await notify_logon(service, connection, callback, session)

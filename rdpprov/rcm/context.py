@@ -1,5 +1,6 @@
 """What the sequences of one service share."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from rdpprov.traces.recorder import TraceRecorder
 
 log = structlog.get_logger(__name__)
 
-NEWS_KEPT = 1024
+NEWS_KEPT = 65536
 """Notifications that a manager has not taken yet; further ones are lost, and that is logged."""
 
 News = tuple[Callable[..., Awaitable[None]], tuple[object, ...]]
@@ -47,31 +48,43 @@ class Manager:
     def __init__(self, manager: ProtocolManager, ask: Asker) -> None:
         self.manager = manager
         self.ask = ask
-        self._news, self._news_to_tell = trio.open_memory_channel[News](NEWS_KEPT)
+        self._news: deque[News] = deque()
+        self._there_are_news = trio.Event()
+        self._has_lost_news = False
+        self._no_more_news = False
         self._telling = trio.CancelScope()
         self._told = trio.Event()
 
     def notify(self, method: Callable[..., Awaitable[None]], *args: object) -> None:
         """Let the manager be told something, soon."""
-        try:
-            self._news.send_nowait((method, args))
-        except trio.WouldBlock:
-            log.warning("manager does not keep up", **self.ask.whose)
-        except trio.ClosedResourceError:
-            pass  # it is about to be uninitialized
+        if self._no_more_news:
+            return  # it is about to be uninitialized
+        if len(self._news) < NEWS_KEPT:
+            self._news.append((method, args))
+            self._there_are_news.set()
+        elif not self._has_lost_news:
+            self._has_lost_news = True
+            log.warning("manager does not keep up, and misses notifications", **self.ask.whose)
 
     async def tell_news(self) -> None:
         """The task that tells it."""
         try:
             with self._telling:
-                async for method, args in self._news_to_tell:
-                    await self.ask(method, *args)
+                while not self._no_more_news or self._news:
+                    await self._there_are_news.wait()
+                    while self._news:
+                        method, args = self._news.popleft()
+                        await self.ask(method, *args)
+                    self._has_lost_news = False
+                    if not self._no_more_news:
+                        self._there_are_news = trio.Event()
         finally:
             self._told.set()
 
     async def all_told(self) -> None:
         """Let it be told what there is to tell, and nothing more. Cancelled: not even that."""
-        self._news.close()
+        self._no_more_news = True
+        self._there_are_news.set()
         try:
             await self._told.wait()
         finally:
@@ -134,6 +147,8 @@ class ServiceContext:
         return max(0.0, min(seconds, self.stop_deadline - trio.current_time()))
 
     def session_changed(self, session: Session, change: SessionChange) -> None:
-        """Tell the managers what happened to a session."""
+        """Tell the managers what happened to a session; those that do not want to know are not asked."""
         for manager in self.managers.values():
+            if type(manager.manager).notify_session_state_change is ProtocolManager.notify_session_state_change:
+                continue
             manager.notify(manager.manager.notify_session_state_change, session.wts_session_id, int(change))

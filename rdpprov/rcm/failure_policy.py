@@ -172,7 +172,7 @@ _TABLE: dict[Callable[..., object], Call] = {
         returns=ConnectionSettings,
         limit="notification",
     ),
-    # Licensing: no call has a limit of its own, for each waits for a human's network.
+    # Licensing: all rounds together have a limit, no single call has, for each may wait for the client.
     LicenseConnection.request_licensing_capabilities: Call(
         "RequestLicensingCapabilities", "license", DROP, DROP, returns=LicenseCapabilities, limit=None, errinfo=_LICENSE
     ),
@@ -190,7 +190,7 @@ _TABLE: dict[Callable[..., object], Call] = {
         errinfo=ErrInfo.ERRINFO_LICENSE_CLIENT_ENDED_PROTOCOL,
     ),
     LicenseConnection.protocol_complete: Call(
-        "ProtocolComplete", "license", DROP, DROP, arguments=("complete",), limit=None, errinfo=_LICENSE
+        "ProtocolComplete", "license", DROP, DROP, arguments=("complete",), limit="notification", errinfo=_LICENSE
     ),
     # The logon desktop at work: a redirector that fails has not handled the error.
     LogonErrorRedirector.on_begin_painting: _notification("OnBeginPainting", "redirector"),

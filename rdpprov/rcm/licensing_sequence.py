@@ -1,5 +1,6 @@
 """The licensing handshake of one connection."""
 
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -80,11 +81,10 @@ async def licensing_sequence(
             if issuer is not None:
                 await _rounds(ask, license_connection, issuer.begin(capabilities))
     except (ConnectionDroppedError, LicenseError) as error:
-        with time_limit(limits.notification, "telling that licensing failed"):
+        with suppress(ConnectionDroppedError):  # it is being dropped already, and for a better reason
             await ask(license_connection.protocol_complete, LICENSING_FAILED)
         raise ConnectionDroppedError(error.errinfo, f"licensing failed: {error}") from error
-    with time_limit(limits.notification, "telling that licensing succeeded"):
-        await ask(license_connection.protocol_complete, LICENSING_SUCCEEDED)
+    await ask(license_connection.protocol_complete, LICENSING_SUCCEEDED)
 
 
 async def _rounds(ask: Asker, license_connection: LicenseConnection, exchange: LicenseExchange) -> None:

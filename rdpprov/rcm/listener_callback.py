@@ -12,6 +12,7 @@ from rdpprov.rcm.connection_sequence import connection_sequence
 from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.ending import LISTENER_FAILED
 from rdpprov.rcm.loader import faults_of
+from rdpprov.sessions.base import SequenceStep
 from rdpprov.traces.recorder import NullRecorder, OpenCall
 
 log = structlog.get_logger(__name__)
@@ -72,6 +73,7 @@ class ListenerCallback(ProtocolListenerCallback):
             callback.broken_connection()
             raise
         opened.returned(callback)
+        callback.step(SequenceStep("OnConnected", "listener", "service", 0.0))
         return callback
 
     def _admit(self, connection: ProtocolConnection) -> None:

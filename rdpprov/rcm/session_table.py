@@ -119,6 +119,7 @@ class SessionTable:
 
     def __init__(self) -> None:
         self._sessions: dict[int, Session] = {}
+        self._of_account: dict[tuple[str, str], list[Session]] = {}
         self._ids = itertools.count(1)
 
     def __iter__(self) -> Iterator[Session]:
@@ -139,14 +140,26 @@ class SessionTable:
         self._sessions[session.session_id] = session
         return session
 
+    def keep(self, session: Session, user: UserToken) -> None:
+        """A temporary session becomes a user's: from now on it outlives its connection, and can be got back."""
+        session.user = user
+        self._of_account.setdefault(_account(user), []).append(session)
+
     def remove(self, session: Session) -> None:
         """The session is over. Its secret dies with it."""
         self._sessions.pop(session.session_id, None)
         session.secret = None
+        if session.user is not None:
+            account = _account(session.user)
+            others = [other for other in self._of_account.get(account, ()) if other is not session]
+            if others:
+                self._of_account[account] = others
+            else:
+                self._of_account.pop(account, None)
 
     def of_user(self, user: UserToken) -> list[Session]:
         """The kept sessions of one account, without those that are ending."""
-        return [session for session in self._sessions.values() if session.is_of(user)]
+        return [session for session in self._of_account.get(_account(user), ()) if session.is_of(user)]
 
     def redeem(self, claim: ReconnectClaim, named: UserToken | None) -> Session | None:
         """The session that a client proves to be its own; the proof is used up by it.
@@ -169,6 +182,11 @@ class SessionTable:
             return None
         session.secret = None
         return session
+
+
+def _account(user: UserToken) -> tuple[str, str]:
+    """What `UserToken.same_account` compares."""
+    return user.name.casefold(), user.domain.casefold()
 
 
 def verifier(secret: bytes, method: ReconnectMethod, challenge: bytes = b"") -> bytes:
