@@ -4,6 +4,7 @@
 
     state_dir = "/var/lib/rdpprov"      # the self-signed certificate; default: the user's state directory
     trace_dir = "/var/log/rdpprov"      # record every call of every connection; default: nowhere
+    trace_wire = false                  # record the bytes, too
     license = "valid-client"
 
     [listeners.office]                  # as many as you like
@@ -57,6 +58,7 @@ class Configuration:
     service: ServiceConfiguration
     state_dir: Path
     trace_dir: Path | None = None
+    trace_wire: bool = False
     desktop: str = "demo"
     users: Path
     pam: str | None = None
@@ -77,6 +79,7 @@ class Options:
     users: Path | None = None
     license: str | None = None
     trace_dir: Path | None = None
+    trace_wire: bool = False
     state_dir: Path | None = None
 
     def of_listener(self) -> dict[str, object]:
@@ -218,7 +221,7 @@ def configure(file: Table | None, options: Options) -> Configuration:
     # The file is read whole, also where an option wins: what is wrong in it is to be said in any case.
     sessions = top.table("sessions")
     accounts = top.table("accounts")
-    own_state_dir, trace_dir = top.path("state_dir"), top.path("trace_dir")
+    own_state_dir, trace_dir, trace_wire = top.path("state_dir"), top.path("trace_dir"), top.flag("trace_wire")
     desktop = sessions.text("desktop")
     users, pam = accounts.path("users"), accounts.text("pam")
     state_dir = options.state_dir or own_state_dir or default_state_dir()
@@ -235,6 +238,7 @@ def configure(file: Table | None, options: Options) -> Configuration:
         ),
         state_dir=state_dir,
         trace_dir=options.trace_dir or trace_dir,
+        trace_wire=options.trace_wire or bool(trace_wire),
         users=options.users or users or default_users_file(state_dir),
         pam=None if options.users else pam,
     )

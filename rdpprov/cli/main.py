@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or configuration, with one line on s
 """
 
 import importlib.metadata
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -47,8 +48,13 @@ def run(arguments: Sequence[str]) -> int:
         return _say(error, WRONG_USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes at its end
+        return FAILED
+    except (Exception, BaseExceptionGroup) as error:
         # A nursery wraps what ended it. Whatever is not ours is a fault of the program and keeps its traceback.
+        if any(isinstance(leaf, KeyboardInterrupt) for leaf in _leaves(error)):
+            return INTERRUPTED
         ours = [leaf for leaf in _leaves(error) if isinstance(leaf, RdpProvError)]
         wrong_usage = [leaf for leaf in ours if isinstance(leaf, ConfigurationError)]
         if wrong_usage:

@@ -32,6 +32,7 @@ def serve(
     key: Path | None = None,
     license: Annotated[str | None, Parameter(name="--license")] = None,  # noqa: A002 - the option's name
     trace_dir: Path | None = None,
+    trace_wire: bool = False,
     tls_keylog: Path | None = None,
     admin: str | None = None,
     state_dir: Path | None = None,
@@ -50,6 +51,7 @@ def serve(
         key: PEM file of the certificate's key.
         license: licensing policy: valid-client.
         trace_dir: record every call of every connection in files of this directory.
+        trace_wire: record the bytes too, without passwords.
         tls_keylog: append TLS secrets to this file, for Wireshark. It lays all traffic open.
         admin: address of the admin socket.
         state_dir: where the self-signed certificate and the users file are kept.
@@ -71,6 +73,7 @@ def serve(
             users=users,
             license=license,
             trace_dir=trace_dir,
+            trace_wire=trace_wire,
             state_dir=state_dir,
         ),
     )
@@ -79,7 +82,7 @@ def serve(
     sys.path.append(os.getcwd())
     desktop_factory = load_desktop_factory(configuration.desktop)
     authenticator = make_authenticator(configuration)
-    traces = open_traces(configuration.trace_dir)
+    traces = open_traces(configuration.trace_dir, wire=configuration.trace_wire)
     run_service(
         lambda: RemoteConnectionManager(
             configuration.service,

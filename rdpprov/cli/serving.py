@@ -64,7 +64,9 @@ def ready_line(listener: ReadyListener) -> str:
 
 
 def host_and_port(listener: ReadyListener) -> str:
-    """``ADDR:PORT``, an IPv6 address in brackets."""
+    """``ADDR:PORT``, an IPv6 address in brackets; ``-`` of a listener that does not say where it listens."""
+    if not listener.address:
+        return "-"
     host = f"[{listener.address}]" if ":" in listener.address else listener.address
     return f"{host}:{listener.port}"
 
@@ -75,8 +77,12 @@ def say(*lines: str) -> None:
         print(*lines, sep="\n", flush=True)
 
 
-def open_traces(directory: Path | None) -> TraceDirectory | None:
+def open_traces(directory: Path | None, *, wire: bool = False) -> TraceDirectory | None:
     """Where traces go.
+
+    Args:
+        directory: made if need be.
+        wire: record the bytes too.
 
     Raises:
         ConfigurationError: the directory cannot be made.
@@ -84,7 +90,7 @@ def open_traces(directory: Path | None) -> TraceDirectory | None:
     if directory is None:
         return None
     try:
-        return TraceDirectory(directory)
+        return TraceDirectory(directory, wire=wire)
     except OSError as error:
         raise ConfigurationError(f"--trace-dir {directory}: {reason_of(error)}") from error
 

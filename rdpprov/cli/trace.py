@@ -1,16 +1,13 @@
 """``rdpprov trace``: what to do with recorded traces."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from rdpprov.errors import ConfigurationError
 from rdpprov.security.private_files import reason_of
-from rdpprov.traces.checker import check_trace
-from rdpprov.traces.diagram import to_svg
-from rdpprov.traces.format import CallLine, EventLine, Line, Outcome, Trace, read_trace
+from rdpprov.traces.format import Trace, read_trace
 
 app = App(name="trace", result_action="return_value")
 
@@ -23,6 +20,8 @@ def check(*files: Path, running: bool = False) -> int:
         files: one or more.
         running: the connections may still be there: a trace that ends early is right.
     """
+    from rdpprov.traces.checker import check_trace
+
     if not files:
         raise ConfigurationError("trace check: no file, expected at least one")
     wrong = 0
@@ -37,10 +36,15 @@ def check(*files: Path, running: bool = False) -> int:
 
 
 @app.command
-def show(file: Path) -> None:
-    """Print a trace for people: one line a call, with when it started and how long it took."""
-    for line in describe(_read(file)):
-        print(line)
+def show(file: Path, *, width: int = 160) -> None:
+    """Print a trace for people: one line a call, with when it started and how long it took.
+
+    Args:
+        width: characters of a line; longer ones are cut. 0: never.
+    """
+    from rdpprov.traces.show import to_text
+
+    print(to_text(_read(file), width=width), end="")
 
 
 @app.command
@@ -50,6 +54,8 @@ def diagram(file: Path, *, output: Path | None = None) -> None:
     Args:
         output: the file to write; default: stdout.
     """
+    from rdpprov.traces.diagram import to_svg
+
     svg = to_svg(_read(file))
     if output is None:
         print(svg)
@@ -60,40 +66,51 @@ def diagram(file: Path, *, output: Path | None = None) -> None:
         raise ConfigurationError(f"--output {output}: {reason_of(error)}") from error
 
 
+@app.command
+def replay(
+    file: Path,
+    *,
+    against: Literal["provider", "service"] | None = None,
+    protocol: str | None = None,
+    option: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    everything: bool = False,
+) -> int:
+    """Replay a connection's trace, and show as a dialogue where it goes differently now.
+
+    Against the provider: the service's calls are made again, with a client that sends the recorded bytes; the trace has
+    to be recorded with them (serve --trace-wire), and the protocol a plain TCP one. Against the service: the provider's
+    answers and callbacks come again, and the service's calls are compared.
+
+    Args:
+        against: default: the provider if the trace has a client's bytes, else the service.
+        protocol: of the provider; default: the trace's own.
+        option: KEY=VALUE of the provider's listener; any number of them.
+        everything: show what is the same, too.
+    """
+    from rdpprov.cli.logs import configure_logging
+    from rdpprov.cli.replaying import against_provider, against_service
+
+    configure_logging("error")  # what goes on is in the dialogue
+    trace = _read(file)
+    options: dict[str, object] = {"host": "127.0.0.1", "port": 0}
+    for pair in option:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigurationError(f"--option {pair!r}: expected KEY=VALUE")
+        options[key] = value
+    if against is None:
+        against = "provider" if any(line.direction == "in" for line in trace.wire) else "service"
+    if against == "provider":
+        result = against_provider(trace, protocol or trace.header.protocol, options)
+    else:
+        result = against_service(trace)
+    print(result.to_text(only_differences=not everything), end="")
+    print(f"{file}: {len(result.exchanges)} exchanges, {len(result.differences)} differences")
+    return 1 if result.differences else 0
+
+
 def _read(file: Path) -> Trace:
     try:
         return read_trace(file)
     except OSError as error:
         raise ConfigurationError(f"trace {file}: {reason_of(error)}") from error
-
-
-def describe(trace: Trace) -> Iterator[str]:
-    """A trace as lines for people."""
-    header = trace.header
-    about = f"{header.kind} of listener {header.listener} ({header.protocol})" if header.listener else header.kind
-    yield f"{about}, started {header.started or 'at an unknown time'}"
-    yield from (f"note: {note}" for note in trace.notes)
-    yield f"{'seconds':>10}  {'took ms':>9}"
-    for line in trace.lines:
-        took = f"{line.d * 1000:9.2f}" if isinstance(line, CallLine) and line.d is not None else " " * 9
-        yield f"{line.t:10.4f}  {took}  {_describe_line(line)}".rstrip()
-
-
-def _describe_line(line: Line) -> str:
-    if isinstance(line, CallLine):
-        arguments = ", ".join(f"{name}={_short(value)}" for name, value in line.args.items())
-        call = f"{line.n:4}  {line.source} -> {line.target}: {line.call}({arguments})"
-        if line.outcome is Outcome.OPEN:
-            return f"{call} ... still open at the end"
-        if line.outcome is Outcome.FAILED:
-            return f"{call} FAILED {line.error}"
-        return call if line.result is None else f"{call} = {_short(line.result)}"
-    if isinstance(line, EventLine):
-        return "      * " + " ".join([line.event, *(f"{key}={_short(value)}" for key, value in line.fields.items())])
-    return f"      {'<' if line.direction == 'in' else '>'} {len(line.data)} bytes"
-
-
-def _short(value: object) -> str:
-    """JSON, cut where it would fill a screen."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if len(text) <= 200 else f"{text[:199]}\N{HORIZONTAL ELLIPSIS}"
