@@ -41,7 +41,7 @@ from rdpprov.protocol.rdp.events import (
     ShutdownDenied,
     UpdateIgnored,
 )
-from rdpprov.protocol.rdp.framing import NEGOTIATION_LIMIT, SESSION_LIMIT, UnitSplitter
+from rdpprov.protocol.rdp.framing import CLIENT_LIMIT, NEGOTIATION_LIMIT, UnitSplitter
 from rdpprov.protocol.rdp.input import wire_events
 from rdpprov.protocol.rdp.mcs import ChannelData, McsClientMachine, McsState
 from rdpprov.protocol.rdp.negotiation import NegotiationClientMachine
@@ -467,7 +467,7 @@ class RdpClientMachine:
         if self.state is not ClientState.EXPECT_TLS:
             raise self._illegal("tls_established()")
         self._incoming.clear()
-        self._incoming.limit = SESSION_LIMIT
+        self._incoming.limit = CLIENT_LIMIT
         self._mcs = McsClientMachine(self._user_data(), self._outgoing)
         self.state = ClientState.CHANNEL_CONNECTION
 

@@ -16,8 +16,10 @@ NEGOTIATION_LIMIT: Final = 4 * 1024
 """Bytes buffered before the X.224 confirm (FRM-05)."""
 LOGON_LIMIT: Final = 64 * 1024
 """Bytes buffered before logon (FRM-05)."""
-SESSION_LIMIT: Final = TPKT_MAXIMUM + 64 * 1024
-"""Bytes buffered later: the longest unit, and one read of our owner's."""
+SESSION_LIMIT: Final = 1024 * 1024
+"""Bytes buffered later. An owner that asks for events behind each read never comes near it: a unit has 64 KiB."""
+CLIENT_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes that a client buffers: a server's picture may come in one piece."""
 
 
 class UnitSplitter:
@@ -94,4 +96,4 @@ class UnitSplitter:
 
     def _refuse_overflow(self) -> None:
         if self._overflowed:
-            raise DecodeError(f"more than {self.limit} bytes before the peer was answered")
+            raise DecodeError(f"more than {self.limit} bytes that nobody has read")
