@@ -289,6 +289,14 @@ def to_json(value: object) -> Json:
     return convert(value)
 
 
+def mapping_to_json(value: Mapping[Any, object]) -> dict[str, Json]:
+    """The same for a table, such as the arguments of a call: here keys may be secret by their name."""
+    return {
+        str(key): REDACTED if isinstance(key, str) and key.lower() in SECRET_NAMES else to_json(item)
+        for key, item in value.items()
+    }
+
+
 def error_to_json(error: CallError) -> dict[str, Json]:
     """The ``error`` of a call line."""
     line: dict[str, Json] = {"hresult": f"0x{error.hresult:08X}", "reason": error.reason}
@@ -309,7 +317,7 @@ def _find_converter(kind: type) -> Callable[[Any], Json]:
         (float, lambda value: float(value) if math.isfinite(value) else str(value)),
         (uuid.UUID, str),
         ((bytes, bytearray, memoryview), _bytes_to_json),
-        (Mapping, _mapping_to_json),
+        (Mapping, mapping_to_json),
         ((list, tuple), lambda value: [to_json(item) for item in value]),
         ((set, frozenset), lambda value: sorted((to_json(item) for item in value), key=str)),
     ):
@@ -327,13 +335,6 @@ def _enum_to_json(value: enum.Enum) -> Json:
 def _bytes_to_json(value: bytes | bytearray | memoryview) -> dict[str, Json]:
     count = value.nbytes if isinstance(value, memoryview) else len(value)
     return {"bytes": count} if count > MAX_HEX else {"hex": bytes(value).hex()}
-
-
-def _mapping_to_json(value: Mapping[object, object]) -> dict[str, Json]:
-    return {
-        str(key): REDACTED if isinstance(key, str) and key.lower() in SECRET_NAMES else to_json(item)
-        for key, item in value.items()
-    }
 
 
 def _structure_converter(kind: type) -> Callable[[Any], Json]:

@@ -45,6 +45,7 @@ from rdpprov.traces.format import (
     encode_line,
     error_to_json,
     in_order,
+    mapping_to_json,
     to_json,
 )
 
@@ -176,14 +177,14 @@ class _Recorder(ABC):
         if self._closed:
             return _NOT_RECORDED
         self._calls += 1
-        values = {key: to_json(value) for key, value in args.items()} if args else {}
+        values = mapping_to_json(args) if args else {}
         opened = _OpenCall(self, self._calls, self._now(), source, target, call, values)
         self._open[opened.n] = opened
         return opened
 
     def event(self, name: str, /, *, ago: float = 0.0, **fields: object) -> None:
         if not self._closed:
-            self._keep(EventLine(self._now(ago), name, {key: to_json(value) for key, value in fields.items()}))
+            self._keep(EventLine(self._now(ago), name, mapping_to_json(fields)))
 
     def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
         if self.records_wire and not self._closed:
@@ -320,8 +321,8 @@ class FileRecorder(_Recorder):
             while data:
                 data = data[os.write(self._file, data) :]
         except OSError as error:
-            _log.warning("trace ends early", path=str(self.path), reason=str(error))
             self._release()
+            _log.warning("trace ends early", path=str(self.path), reason=str(error))
 
     def close(self) -> None:
         """Write the calls that are still open, and close the file."""
