@@ -90,10 +90,13 @@ def _announce(listeners: Sequence[ReadyListener], password: str) -> None:
 
 
 def client_commands(address: str, user: str, password: str) -> list[str]:
-    """What to paste into another terminal, by client. The certificate is self-signed: clients are told, or ask."""
+    """What to paste into another terminal, by client, each alone on its line."""
     return [
         "Paste one of these into another terminal:",
+        "",
         f"  xfreerdp /v:{address} /u:{user} /p:{password} /cert:ignore",
-        f"  rdesktop -u {user} -p {password} {address}    (answer: yes)",
-        f"  mstsc /v:{address}    (then user {user}, password {password})",
+        f"  rdesktop -u {user} -p {password} {address}",
+        "",
+        "The certificate is self-signed: rdesktop asks whether to trust it, answer yes.",
+        f"Windows: mstsc /v:{address}, then user {user}, password {password}. Ctrl-C here ends the demo.",
     ]
