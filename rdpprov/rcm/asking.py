@@ -41,7 +41,7 @@ Fault = Callable[[Call, Exception], Exception]
 
 def drop_connection(call: Call, error: Exception) -> ConnectionDroppedError:
     """A failure that ends its connection."""
-    errinfo = ErrInfo.ERRINFO_LOGON_TIMEOUT if isinstance(error, TimeLimitError) else call.errinfo
+    errinfo = call.errinfo_if_late if isinstance(error, TimeLimitError) else call.errinfo
     return ConnectionDroppedError(errinfo, f"{call.name}: {describe(error)}")
 
 

@@ -67,6 +67,13 @@ class Call:
     """What the client is told if it is dropped because of this."""
 
     @property
+    def errinfo_if_late(self) -> ErrInfo:
+        """What it is told if no answer came in time."""
+        if self.target == "license":
+            return ErrInfo.ERRINFO_LICENSE_CANT_FINISH_PROTOCOL
+        return ErrInfo.ERRINFO_LOGON_TIMEOUT
+
+    @property
     def is_notification(self) -> bool:
         """Whether it only tells, so that the provider has to return at once."""
         return self.limit == "notification"

@@ -45,7 +45,7 @@ class LicenseExchange(Protocol):
         """What to send next, or None: the client is licensed.
 
         Args:
-            answer: the client's packet; None at the start, and after a packet that has no answer.
+            answer: the client's packet; None at the start.
 
         Raises:
             LicenseError: there is no license for this client, or its packet is not what was expected.
@@ -88,11 +88,12 @@ async def licensing_sequence(
 
 
 async def _rounds(ask: Asker, license_connection: LicenseConnection, exchange: LicenseExchange) -> None:
-    answer = None
-    for _ in range(MAX_ROUNDS + 1):
-        packet = exchange.next_packet(answer)
-        if packet is None:
-            return
+    answer, rounds = None, 0
+    while (packet := exchange.next_packet(answer)) is not None:
+        if packet.is_answered and rounds == MAX_ROUNDS:
+            raise LicenseError(f"not done after {rounds} rounds", ErrInfo.ERRINFO_LICENSE_CANT_FINISH_PROTOCOL)
         await ask(license_connection.send_client_license, packet.data)
-        answer = await ask(license_connection.request_client_license, b"") if packet.is_answered else None
-    raise LicenseError(f"not done after {MAX_ROUNDS} rounds", ErrInfo.ERRINFO_LICENSE_CANT_FINISH_PROTOCOL)
+        if not packet.is_answered:
+            return  # the license itself
+        answer = await ask(license_connection.request_client_license, b"")
+        rounds += 1

@@ -68,8 +68,8 @@ class ListenerCallback(ProtocolListenerCallback):
     async def _accepted(self, callback: ConnectionCallback, opened: OpenCall) -> ConnectionCallback:
         try:
             await callback.redirector_asked.wait()
-        except BaseException as error:  # the provider's task was cancelled: its client is gone
-            opened.failed(error)
+        except BaseException:  # the provider's task was cancelled: the connection is ours, but its client is gone
+            opened.returned(callback)
             callback.broken_connection()
             raise
         opened.returned(callback)

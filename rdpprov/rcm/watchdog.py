@@ -50,25 +50,26 @@ class Watchdog:
         self._seconds = seconds
         self._token = token
         self._thread = thread
+        self._answered = threading.Event()
         self._stopped = threading.Event()
 
     def run(self) -> None:
         """Until `stop`: let the loop answer, and look where it is if it does not."""
         while not self._stopped.is_set():
-            answered = threading.Event()
+            self._answered.clear()
             try:
-                self._token.run_sync_soon(answered.set, idempotent=True)
+                self._token.run_sync_soon(self._answered.set, idempotent=True)
             except trio.RunFinishedError:
                 return
-            if not answered.wait(self._seconds):
+            if not self._answered.wait(self._seconds) and not self._stopped.is_set():
                 self._report()
-                while not answered.wait(self._seconds) and not self._stopped.is_set():
-                    pass  # once a blockade is enough
+                self._answered.wait()  # once a blockade is enough
             self._stopped.wait(self._seconds / 2)
 
     def stop(self) -> None:
         """End the thread soon. Plain, and may be called from the loop."""
         self._stopped.set()
+        self._answered.set()  # the loop, which is here, cannot answer
 
     def _report(self) -> None:
         frame = sys._current_frames().get(self._thread)

@@ -174,14 +174,16 @@ class ScriptedVideo(VideoDevice):
 
 
 class ScriptedInput(InputDevices):
-    """Keyboard and mouse that a test presses."""
+    """Keyboard and mouse that a test presses. What is in `held` goes down as soon as a desktop is plugged in."""
 
     def __init__(self) -> None:
+        self.held: list[InputEvent] = []
         self.sink: InputSink | None = None
         self.former: list[InputSink] = []
 
     def plug(self, sink: InputSink) -> None:
         self.sink = sink
+        self.send(*self.held)
 
     def unplug(self) -> None:
         if self.sink is not None:
@@ -665,12 +667,15 @@ class ScriptedProvider:
         **configuration: Any,
     ) -> None:
         self.answers = dict(answers or {})
+        self.held: list[InputEvent] = []
+        """For `ScriptedInput.held` of every client."""
         self.script: Script = Answers(self.answers)
         self.calls: list[Asked] = []
         self.managers: list[ScriptedManager] = []
         self.listeners: dict[str, ScriptedListener] = {}
         self.desktops: list[ScriptedDesktop] = []
         self.logon_desktops: list[ScriptedLogonDesktop] = []
+        self._logon_desktop_made = trio.Event()
         self.desktop_answers: dict[str, object] = {}
         """By method of a desktop (``resize``, ``run``, ...): what it does instead of nothing."""
         self.authenticator = ScriptedAuthenticator(users if users is not None else {"ann": "right", "bob": "right"})
@@ -736,6 +741,7 @@ class ScriptedProvider:
         connection = ScriptedConnection(
             script or Answers({**self.answers, **(answers or {})}), settings or ConnectionSettings()
         )
+        connection.inputs.held = self.held
         await self.listeners[listener].arrive(connection)
         if ready:
             connection.callback.on_ready()
@@ -763,4 +769,13 @@ class ScriptedProvider:
         if isinstance(failure := self.desktop_answers.get("make logon"), Fails):
             raise failure.error
         self.logon_desktops.append(ScriptedLogonDesktop(self, request))
+        self._logon_desktop_made.set()
+        self._logon_desktop_made = trio.Event()
+        return self.logon_desktops[-1]
+
+    async def logon_desktop(self) -> ScriptedLogonDesktop:
+        """Wait until somebody is asked on a logon desktop, and return the last that was made."""
+        while not self.logon_desktops or self.logon_desktops[-1].is_closed:
+            await self._logon_desktop_made.wait()
+        await trio.testing.wait_all_tasks_blocked()
         return self.logon_desktops[-1]
