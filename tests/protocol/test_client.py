@@ -20,8 +20,9 @@ from rdpprov.protocol.rdp.events import (
     Licensed,
     UpdateIgnored,
 )
+from rdpprov.protocol.rdp.secure_settings import NEW_LICENSE_REQUEST_PDU, LicenseRefusedError
 from rdpprov.protocol.rdp.server import ServerOptions, ServerState
-from rdpprov.wire.rdp.bitmap import BitmapData, BitmapUpdate, OrdersUpdate, UpdatePdu
+from rdpprov.wire.rdp.bitmap import BitmapData, BitmapUpdate, OrdersUpdate, SynchronizeUpdate, UpdatePdu
 from rdpprov.wire.rdp.capabilities import DemandActive
 from rdpprov.wire.rdp.fastpath import FastPathOutputPdu, FastPathUpdate
 from rdpprov.wire.rdp.finalization import Control, ControlAction, FontMap, Synchronize
@@ -89,6 +90,14 @@ def test_a_server_may_leave_licensing_out(server):
 
 def test_a_license_alert_may_count_its_header(server):
     assert server.says(bytes.fromhex("80000000ff031400070000000200000004000000")) == [Licensed()]
+
+
+def test_a_server_may_ask_for_a_license_once(server):
+    request = bytes.fromhex("8000000001030c00") + bytes(8)
+    assert server.says(request) == []
+    assert unpack_domain_pdu(server.client.data_to_send()[7:]).user_data == NEW_LICENSE_REQUEST_PDU
+    with pytest.raises(LicenseRefusedError):
+        server.says(request)
 
 
 def test_a_deactivate_all_may_come_before_the_first_demand_active(server):
@@ -180,6 +189,7 @@ def test_slow_path_updates_with_several_rectangles_are_taken(active):
 
 def test_orders_and_unknown_updates_are_ignored(active):
     assert active.data(UpdatePdu(OrdersUpdate(1, b"xyz"))) == [UpdateIgnored(0, 11)]
+    assert active.data(UpdatePdu(SynchronizeUpdate())) == []
     updates = (
         FastPathUpdate(0, b"\x01\x00x"),
         FastPathUpdate(3, b""),

@@ -9,17 +9,18 @@ from rdpprov.errors import LocalProtocolError, RemoteProtocolError
 from rdpprov.protocol.rdp.client import ClientOptions, ClientState
 from rdpprov.protocol.rdp.events import PAUSED, ClientInfoReceived, Licensed
 from rdpprov.protocol.rdp.secure_settings import (
+    NEW_LICENSE_REQUEST_PDU,
     NO_LICENSE_PDU,
     VALID_CLIENT_PDU,
     LicenseRefusedError,
     SecurityHeaderError,
+    answer_license_pdu,
     pack_client_info,
-    read_license_pdu,
     unpack_client_info,
 )
 from rdpprov.protocol.rdp.server import ServerState
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags, TimeZoneInformation
-from rdpprov.wire.rdp.licensing import LicenseError, LicenseErrorCode, StateTransition
+from rdpprov.wire.rdp.licensing import LicenseError, LicenseErrorCode, MessageType, StateTransition, unpack_message
 from rdpprov.wire.rdp.security import BasicSecurityHeader, SecurityFlags
 
 INFO = ClientInfo(flags=InfoFlags.INFO_UNICODE | InfoFlags.INFO_AUTOLOGON, user_name="user", password="secret")
@@ -142,13 +143,17 @@ def test_the_owner_is_told_when_it_acts_out_of_turn(dialogue, call, state):
     assert talk.server.state is state
 
 
-def test_a_client_takes_the_alert_and_no_other(dialogue):
-    read_license_pdu(VALID_CLIENT_PDU)
+def test_a_client_takes_the_alert_and_asks_for_a_license_if_it_must(dialogue):
+    assert answer_license_pdu(VALID_CLIENT_PDU) is None
     header = BasicSecurityHeader(SecurityFlags.SEC_LICENSE_PKT).pack()
-    request = b"\x01\x03\x0c\x00" + bytes(8)
-    for refused in (NO_LICENSE_PDU, header + request):
+    answer = answer_license_pdu(header + b"\x01\x03\x0c\x00" + bytes(8))
+    assert answer == NEW_LICENSE_REQUEST_PDU
+    preamble, body = unpack_message(answer[4:])
+    assert preamble.message_type == MessageType.NEW_LICENSE_REQUEST
+    assert len(body) == 40 + (4 + 72) + (4 + 5) + (4 + 8)
+    for refused in (NO_LICENSE_PDU, header + b"\x02\x03\x0c\x00" + bytes(8)):
         with pytest.raises(LicenseRefusedError):
-            read_license_pdu(refused)
+            answer_license_pdu(refused)
     talk = dialogue().run()
     assert Licensed() in talk.client_events
 

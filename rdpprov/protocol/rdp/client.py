@@ -45,10 +45,10 @@ from rdpprov.protocol.rdp.framing import CLIENT_LIMIT, NEGOTIATION_LIMIT, UnitSp
 from rdpprov.protocol.rdp.input import wire_events
 from rdpprov.protocol.rdp.mcs import ChannelData, McsClientMachine, McsState
 from rdpprov.protocol.rdp.negotiation import NegotiationClientMachine
-from rdpprov.protocol.rdp.secure_settings import pack_client_info, read_license_pdu
+from rdpprov.protocol.rdp.secure_settings import LicenseRefusedError, answer_license_pdu, pack_client_info
 from rdpprov.wire.base import DecodeError
 from rdpprov.wire.rdp import session
-from rdpprov.wire.rdp.bitmap import BitmapData, BitmapFlags, BitmapUpdate, UpdatePdu
+from rdpprov.wire.rdp.bitmap import BitmapData, BitmapFlags, BitmapUpdate, SynchronizeUpdate, UpdatePdu
 from rdpprov.wire.rdp.bodies import unpack_body
 from rdpprov.wire.rdp.capabilities import (
     CHANNEL_CHUNK_LENGTH,
@@ -89,6 +89,8 @@ from rdpprov.wire.rdp.client_info import (
 from rdpprov.wire.rdp.fastpath import FastPathOutputPdu, FastPathUpdate, FragmentAssembler, UpdateCode
 from rdpprov.wire.rdp.finalization import Control, ControlAction, FontList, FontMap, Synchronize
 from rdpprov.wire.rdp.gcc import (
+    RDP_VERSION_4,
+    RDP_VERSION_5_PLUS,
     Block,
     ChannelDef,
     ChannelOptions,
@@ -146,6 +148,7 @@ _EVENTS_IN_A_PDU: Final = 15
 """Input events that go into one fast-path PDU: as many as its header can count."""
 _POINTER_CACHE_SIZE: Final = 25
 _TS_SHARE_VERSION: Final = 0x10
+_COLOR_DEPTH_CODES: Final = {15: 0xCA02, 16: 0xCA03, 24: 0xCA04, 32: 0xCA04}
 
 
 class ClientState(Enum):
@@ -211,7 +214,8 @@ class ClientOptions:
     channels: tuple[str, ...] = ()
     """Static virtual channels to ask for, at most 31."""
     optional_blocks: bool = True
-    """Send all that a modern client sends in Connect Initial and Client Info; otherwise what cannot be left out."""
+    """Send all that a modern client sends in Connect Initial and Client Info; otherwise only what the standard does not
+    let out, which makes a client of RDP 4, and which xrdp does not put up with."""
     skip_channel_join: bool = True
     fast_path_output: bool = True
     fast_path_input: bool = True
@@ -241,6 +245,7 @@ class RdpClientMachine:
         self._fragments = FragmentAssembler(options.multifragment_size or 0)
         self._pointers: dict[int, PointerShape] = {}
         self._detected_bytes = 0
+        self._license_requested = False
         self.share_id = 0
         self.server_capabilities: Mapping[int, CapabilitySet] | None = None
 
@@ -321,9 +326,7 @@ class RdpClientMachine:
 
     def _take_io(self, data: bytes) -> None:
         if self.state is ClientState.LICENSING and not _is_share_pdu(data):
-            read_license_pdu(data)
-            self._events.append(Licensed())
-            self.state = ClientState.EXPECT_DEMAND_ACTIVE
+            self._answer_license(data)
             return
         while data:
             pdu, data = unpack_share_pdu(data)
@@ -335,6 +338,18 @@ class RdpClientMachine:
                 continue
             self._move_on(type(body))
             self._take_share(body, pdu.share_id if isinstance(pdu, ShareDataPdu) else 0)
+
+    def _answer_license(self, data: bytes) -> None:
+        answer = answer_license_pdu(data)
+        if answer is None:
+            self._events.append(Licensed())
+            self.state = ClientState.EXPECT_DEMAND_ACTIVE
+        elif self._license_requested:
+            raise LicenseRefusedError("the server asks for a license again")
+        else:
+            self._license_requested = True
+            mcs = self._mcs_or_fail()
+            mcs.send(mcs.io_channel_id, answer)
 
     def _move_on(self, body: type[object]) -> None:
         if body not in _MOVING:
@@ -348,8 +363,11 @@ class RdpClientMachine:
         match body:
             case UpdatePdu(update=BitmapUpdate() as update):
                 self._events.append(_bitmaps(update))
+            case UpdatePdu(update=SynchronizeUpdate()):
+                pass  # an artifact of T.128
             case UpdatePdu():
-                self._events.append(UpdateIgnored(body.pack()[0], len(body.pack())))
+                packed = body.pack()
+                self._events.append(UpdateIgnored(packed[0], len(packed)))
             case PointerPdu(pointer_attribute_data=pointer):
                 self._take_pointer(pointer)
             case DemandActive():
@@ -560,10 +578,12 @@ class RdpClientMachine:
         core = ClientCoreData(
             desktop_width=options.width,
             desktop_height=options.height,
+            # who claims 5 has to send the extended part of Client Info: FreeRDP's server insists
+            version=RDP_VERSION_5_PLUS if options.optional_blocks else RDP_VERSION_4,
             keyboard_layout=options.keyboard_layout,
             client_build=options.client_build,
             client_name=options.client_name[:15],
-            post_beta2_color_depth=0xCA01,
+            post_beta2_color_depth=_COLOR_DEPTH_CODES[options.color_depth],
             client_product_id=1,
             serial_number=0,
             high_color_depth=min(options.color_depth, 24),
@@ -602,12 +622,14 @@ class RdpClientMachine:
 
     def _client_info(self) -> ClientInfo:
         options = self.options
+        # xrdp takes these four, if not all set, for a decryption that failed
         flags = (
             InfoFlags.INFO_MOUSE
+            | InfoFlags.INFO_DISABLECTRLALTDEL
             | InfoFlags.INFO_UNICODE
+            | InfoFlags.INFO_MAXIMIZESHELL
             | InfoFlags.INFO_LOGONNOTIFY
             | InfoFlags.INFO_LOGONERRORS
-            | InfoFlags.INFO_DISABLECTRLALTDEL
             | InfoFlags.INFO_ENABLEWINDOWSKEY
             | InfoFlags.INFO_MOUSE_HAS_WHEEL
             | InfoFlags.INFO_NOAUDIOPLAYBACK

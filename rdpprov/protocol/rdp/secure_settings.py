@@ -12,8 +12,11 @@ from rdpprov.wire.base import Buffer, DecodeError
 from rdpprov.wire.rdp.client_info import ClientInfo
 from rdpprov.wire.rdp.licensing import (
     VALID_CLIENT,
+    BinaryBlob,
+    BlobType,
     LicenseError,
     LicenseErrorCode,
+    LicensePreamble,
     MessageType,
     StateTransition,
     unpack_message,
@@ -38,6 +41,24 @@ NO_LICENSE_PDU: Final = (
     _LICENSE_HEADER + LicenseError(LicenseErrorCode.ERR_NO_LICENSE, StateTransition.ST_TOTAL_ABORT).pack()
 )
 """LIC-13, 14: the client hangs up; we do as well."""
+
+
+def _new_license_request() -> bytes:
+    """[MS-RDPELE] 2.2.2.2 "Client New License Request", with null secrets, as rdesktop sends it: enough for servers
+    that ask out of habit and say "valid client" whatever the answer is (xrdp)."""
+    body = b"".join((
+        (1).to_bytes(4, "little"),  # KEY_EXCHANGE_ALG_RSA
+        (0x04010000).to_bytes(4, "little"),  # CLIENT_OS_ID_WINNT_POST_52, CLIENT_IMAGE_ID_MICROSOFT
+        bytes(32),
+        BinaryBlob(BlobType.BB_RANDOM_BLOB, bytes(72)).pack(),
+        BinaryBlob(BlobType.BB_CLIENT_USER_NAME_BLOB, b"user\0").pack(),
+        BinaryBlob(BlobType.BB_CLIENT_MACHINE_NAME_BLOB, b"rdpprov\0").pack(),
+    ))  # fmt: skip
+    preamble = LicensePreamble(MessageType.NEW_LICENSE_REQUEST, 4 + len(body))
+    return _LICENSE_HEADER + preamble.pack() + body
+
+
+NEW_LICENSE_REQUEST_PDU: Final = _new_license_request()
 
 
 def unpack_client_info(data: bytes) -> ClientInfo:
@@ -69,19 +90,25 @@ def security_flags(data: Buffer) -> int:
     return BasicSecurityHeader.unpack(data)[0].flags
 
 
-def read_license_pdu(data: bytes) -> None:
-    """Take a client's share of licensing: the alert that all is well, and nothing else.
+def answer_license_pdu(data: bytes) -> bytes | None:
+    """Take a server's licensing PDU, as a client that has no license and wants none.
+
+    Returns:
+        what to answer; None: licensing is over, and well.
 
     Raises:
-        LicenseRefusedError: another alert, or a license exchange, which this client does not speak.
+        LicenseRefusedError: the server refuses us, or wants an exchange in which we cannot take part.
         DecodeError: malformed.
     """
     header, message = BasicSecurityHeader.unpack(data)
     if not header.flags & SecurityFlags.SEC_LICENSE_PKT:
         raise DecodeError(f"security header with flags 0x{header.flags:04X}, expected SEC_LICENSE_PKT")
     preamble, _ = unpack_message(message)
+    if preamble.message_type == MessageType.LICENSE_REQUEST:
+        return NEW_LICENSE_REQUEST_PDU
     if preamble.message_type != MessageType.ERROR_ALERT:
-        raise LicenseRefusedError(f"the server asks for a license: message type 0x{preamble.message_type:02X}")
+        raise LicenseRefusedError(f"the server wants a license exchange: message type 0x{preamble.message_type:02X}")
     alert = LicenseError.unpack(message)
     if alert.error_code != LicenseErrorCode.STATUS_VALID_CLIENT:
         raise LicenseRefusedError(f"license alert {alert.error_code!r}, {alert.state_transition!r}")
+    return None
