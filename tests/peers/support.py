@@ -155,3 +155,33 @@ def difference(shown: NDArray[np.uint8], expected: NDArray[np.uint8]) -> str:
         f"{len(rows)} pixels differ, by up to {deepest}, "
         f"in x {columns.min()}..{columns.max()}, y {rows.min()}..{rows.max()}"
     )
+
+
+async def shows(
+    display: Display, service: Service, same: Callable[[NDArray[np.uint8], NDArray[np.uint8]], bool]
+) -> None:
+    """Wait until the client's window is the session's picture."""
+    last: list[str] = ["nothing yet"]
+
+    async def equal() -> bool:
+        if not service.desktops:
+            return False
+        shown, expected = await display.screenshot(), picture(service.desktops[-1])
+        last[0] = difference(shown, expected)
+        return same(shown, expected)
+
+    try:
+        await eventually(equal, "the desktop's picture")
+    except pytest.fail.Exception as failure:
+        pytest.fail(f"{failure}: {last[0]}")
+
+
+Same = Callable[[NDArray[np.uint8], NDArray[np.uint8]], bool]
+
+
+def alike(depth: int) -> Same:
+    """Whether two pictures are the same, to a client of this colour depth."""
+    if depth > 16:
+        return lambda shown, expected: bool((shown == expected).all())
+    # 5 or 6 bits a channel: what a client makes of them again is at most one step of 8 away.
+    return lambda shown, expected: bool((np.abs(shown.astype(int) - expected.astype(int)) <= 8).all())

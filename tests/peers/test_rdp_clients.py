@@ -15,11 +15,12 @@ from tests.peers.support import (
     Display,
     Service,
     StartService,
-    difference,
+    alike,
     eventually,
     picture,
     rdesktop,
     running,
+    shows,
     xfreerdp,
 )
 
@@ -66,25 +67,6 @@ def at_depth(client: Client, option: str, depth: int) -> Callable[[int], list[st
     return lambda port: client(port, *option.format(depth).split())
 
 
-async def shows(
-    display: Display, service: Service, same: Callable[[NDArray[np.uint8], NDArray[np.uint8]], bool]
-) -> None:
-    """Wait until the client's window is the session's picture."""
-    last: list[str] = ["nothing yet"]
-
-    async def equal() -> bool:
-        if not service.desktops:
-            return False
-        shown, expected = await display.screenshot(), picture(service.desktops[-1])
-        last[0] = difference(shown, expected)
-        return same(shown, expected)
-
-    try:
-        await eventually(equal, "the desktop's picture")
-    except pytest.fail.Exception as failure:
-        pytest.fail(f"{failure}: {last[0]}")
-
-
 def calls(path: object) -> list[str]:
     return [line.call for line in read_trace(path).lines if isinstance(line, CallLine)]  # type: ignore[arg-type]
 
@@ -101,14 +83,8 @@ def assert_traces_check(service: Service) -> None:
 async def test_client_shows_the_desktop_pixel_for_pixel(
     client: Client, option: str, depth: int, display: Display, serving: StartService
 ) -> None:
-    def same(shown: NDArray[np.uint8], expected: NDArray[np.uint8]) -> bool:
-        if depth > 16:
-            return bool((shown == expected).all())
-        # 5 or 6 bits a channel: what a client makes of them again is at most one step of 8 away.
-        return bool((np.abs(shown.astype(int) - expected.astype(int)) <= 8).all())
-
     async with serving() as service, running(at_depth(client, option, depth)(service.port), display, b"yes\n"):
-        await shows(display, service, same)
+        await shows(display, service, alike(depth))
     [trace] = service.trace_files()
     assert [call for call in calls(trace) if call not in CALLS_OF_OUR_OWN][:19] == FIRST_CONNECTION
     assert_traces_check(service)
@@ -118,13 +94,10 @@ async def test_client_shows_the_desktop_pixel_for_pixel(
 async def test_keys_and_strokes_arrive_and_are_still_there_after_coming_back(
     client: Client, option: str, display: Display, serving: StartService
 ) -> None:
-    def same(shown: NDArray[np.uint8], expected: NDArray[np.uint8]) -> bool:
-        return bool((shown == expected).all())
-
     command = at_depth(client, option, 24)
     async with serving() as service:
         async with running(command(service.port), display, b"yes\n"):
-            await shows(display, service, same)
+            await shows(display, service, alike(24))
             desktop = service.desktops[0]
             before = picture(desktop)
             canvas, text = desktop.canvas_area, desktop.text_area
@@ -145,7 +118,7 @@ async def test_keys_and_strokes_arrive_and_are_still_there_after_coming_back(
                 return not np.array_equal(crop(picture(desktop), canvas), crop(before, canvas))
 
             await eventually(drawn, "the stroke")
-            await shows(display, service, same)
+            await shows(display, service, alike(24))
             stroke = crop(picture(desktop), canvas).copy()
         async with running(command(service.port), display, b"yes\n"):
 
@@ -153,7 +126,7 @@ async def test_keys_and_strokes_arrive_and_are_still_there_after_coming_back(
                 return len(service.trace_files()) == 2 and "LogonNotify" in calls(service.trace_files()[1])
 
             await eventually(back, "the second connection")
-            await shows(display, service, same)
+            await shows(display, service, alike(24))
             assert service.desktops == [desktop]
             assert "Hello, World" in desktop.text
             assert np.array_equal(crop(picture(desktop), canvas), stroke)
@@ -181,5 +154,5 @@ async def test_wrong_password_shows_the_logon_desktop_and_the_right_one_typed_th
         assert service.desktops == []
         await display.xdotool("type", "--delay", 30, PASSWORD)
         await display.xdotool("key", "Return")
-        await shows(display, service, lambda shown, expected: bool((shown == expected).all()))
+        await shows(display, service, alike(32))
     assert_traces_check(service)

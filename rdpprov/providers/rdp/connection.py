@@ -286,6 +286,8 @@ class RdpConnection(ProtocolConnection):
         """ProtocolComplete: the alert, and after success Demand Active; the client finalizes in our reading task."""
         self._machine.complete_licensing(success)
         if success:
+            # A write of its own: in one segment with the alert, Wireshark takes Demand Active for licensing too.
+            await self._flush_if_possible()
             self._machine.activate(*self._size, self._color_depth)
             self._wire.milestone("demand_active")
         await self._flush_if_possible()
