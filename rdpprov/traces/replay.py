@@ -127,25 +127,51 @@ NOTHING: Final = "nothing"
 # --- Values -----------------------------------------------------------------------------------------------------------
 
 
+Difference = tuple[str, Json, Json]
+"""Where, in a value; what was recorded; what came now. `ABSENT` on a side that has nothing there."""
+
+ABSENT: Final = "(its default)"
+
+
 class _Comparison:
-    """Whether two JSON values mean the same; remembers which session number of now is which of then."""
+    """Where two JSON values differ; remembers which session number of now is which of then."""
 
     def __init__(self) -> None:
         self._sessions: dict[object, object] = {}
 
-    def same(self, recorded: Json, now: Json, name: str = "") -> bool:
+    def differences(self, recorded: Json, now: Json, path: str = "") -> list[Difference]:
+        """All places where the two do not mean the same."""
+        name = path.rpartition(".")[2]
         if name in IGNORED:
-            return True
+            return []
         if isinstance(recorded, dict) and isinstance(now, dict):
-            keys = recorded.keys() | now.keys()
-            return all(self.same(recorded.get(key), now.get(key), key) for key in keys)
-        if isinstance(recorded, list) and isinstance(now, list):
-            return len(recorded) == len(now) and all(map(self.same, recorded, now))
+            return [
+                difference
+                for key in [*recorded, *(key for key in now if key not in recorded)]
+                for difference in self.differences(
+                    recorded.get(key, ABSENT), now.get(key, ABSENT), f"{path}.{key}" if path else key
+                )
+            ]
+        if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
+            return [
+                difference
+                for position, pair in enumerate(zip(recorded, now, strict=True))
+                for difference in self.differences(*pair, f"{path}[{position}]")
+            ]
         if name in SESSION_NUMBERS and isinstance(recorded, int) and isinstance(now, int):
-            return self._sessions.setdefault(recorded, now) == now
+            return [] if self._sessions.setdefault(recorded, now) == now else [(path, recorded, now)]
         if _is_object(recorded) and _is_object(now):
-            return True  # their classes are nobody's business: one of the two may be ours, standing in
-        return bool(recorded == now)
+            return []  # their classes are nobody's business: one of the two may be ours, standing in
+        return [] if recorded == now else [(path, recorded, now)]
+
+
+def _both_sides(differences: Sequence[Difference]) -> tuple[str, str]:
+    """What is different, on each side: ``h_res=800, v_res=600``."""
+    texts = []
+    for side in (1, 2):
+        values = (f"{entry[0]}={short(entry[side])}" if entry[0] else short(entry[side]) for entry in differences)
+        texts.append(", ".join(values))
+    return texts[0], texts[1]
 
 
 def _is_object(value: Json) -> bool:
@@ -248,6 +274,11 @@ def _outcome(result: object, error: CallError | None) -> str:
     if error is not None:
         return f"failed: {error.exception or f'0x{error.hresult:08X}'}"
     return "returned" if result is None else f"returned {short(result, 0)}"
+
+
+def _named(args: Mapping[str, Json]) -> str:
+    """Arguments in words."""
+    return ", ".join(f"{name}={short(value)}" for name, value in args.items())
 
 
 def _recorded_outcome(call: CallLine) -> str:
@@ -399,14 +430,14 @@ class _ServiceSide:
     async def _make(self, call: CallLine) -> None:
         target = self._objects.get(call.target.partition(":")[0])
         method = getattr(target, _method_name(call.call), None)
-        if method is None:
+        if target is None or method is None:
             self.replay.add(_where(call), _recorded_outcome(call), f"there is no {call.target} to call")
             return
-        arguments = _arguments(method, call.args, self._secrets)
+        arguments = _arguments(target, call, self._secrets)
         result, error = None, None
         try:
             with trio.fail_after(self._patience):
-                result = await method(**arguments)
+                result = await method(*arguments)
         except Exception as raised:
             error = error_of(raised)
         self._compare(call, to_json(result), error)
@@ -419,7 +450,10 @@ class _ServiceSide:
         elif call.error is not None or error is not None:
             differs = recorded != now
         else:
-            differs = not self._comparison.same(call.result, result)
+            differences = self._comparison.differences(call.result, result)
+            differs = bool(differences)
+            if differs:
+                recorded, now = (f"returned {side}" for side in _both_sides(differences))
         self.replay.add(_where(call), recorded, now, differs=differs)
 
     def _keep(self, call: str, result: object) -> None:
@@ -433,9 +467,25 @@ class _ServiceSide:
             self._objects["redirector"] = result
 
 
-def _arguments(method: Callable[..., object], args: Mapping[str, Json], secrets: Secrets) -> dict[str, object]:
+def _arguments(target: object, call: CallLine, secrets: Secrets) -> list[object]:
+    """A call's arguments, in the order of the API's own method: a provider need not repeat its names and types.
+
+    Raises:
+        ReplayError: the trace does not have one of them.
+    """
+    name = _method_name(call.call)
+    interface = next(cls for cls in reversed(type(target).__mro__) if name in vars(cls))
+    method = getattr(interface, name)
     hints = typing.get_type_hints(method)
-    return {name: from_json(value, hints[name], secrets, name) for name, value in args.items() if name in hints}
+    values = []
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.name in call.args:
+            values.append(from_json(call.args[parameter.name], hints[parameter.name], secrets, parameter.name))
+        elif parameter.default is not parameter.empty:
+            values.append(parameter.default)
+        else:
+            raise ReplayError(f"line {call.line_number}: {call.call} has no argument {parameter.name}")
+    return values
 
 
 class ReplaySettings(ProtocolSettings):
@@ -578,9 +628,8 @@ class ReplayService(ProtocolListenerCallback):
         first = next((call for call in self.trace.calls if call.call == "OnConnected"), None)
         opening = Replay()
         if first is not None:
-            recorded, now = first.args.get("settings", {}), to_json(self._connection_settings)
-            differs = not _Comparison().same(recorded, now)
-            opening.add(_where(first), short(recorded, 0), short(now, 0), differs=differs)
+            differences = _Comparison().differences(first.args.get("settings", {}), to_json(self._connection_settings))
+            opening.add(_where(first), *_both_sides(differences), differs=bool(differences))
         replay = await replay_service(
             self.trace,
             connection,
@@ -724,21 +773,32 @@ class _Script:
     def made(self, call: str, args: Mapping[str, Json]) -> CallLine | None:
         """The service makes a call: the recorded one that it is, or None."""
         recorded = next((line for line in self._left if line.call == call), None)
-        now = f"{call}({short(dict(args), 0)})"
-        if call in self._queries and recorded is None:
+        now = f"{call}({_named(args)})"
+        if recorded is None:
+            if call not in self._queries:
+                self.replay.add(f"service -> {call}", NOTHING, now)
             return None
-        expected = next((line for line in self._left if line.call not in self._queries), None)
-        if recorded is None or (call not in self._queries and recorded is not expected):
-            where = _where(expected) if expected is not None else f"service -> {call}"
-            self.replay.add(where, expected.call if expected is not None else NOTHING, now, differs=True)
+        if call not in self._queries:
+            self._skip_until(recorded)
+        differences = self._comparison.differences(dict(recorded.args), dict(args))
+        if differences:
+            texts = [f"{call}({side})" for side in _both_sides(differences)]
+            self.replay.add(_where(recorded), *texts, differs=True)
         else:
-            same = self._comparison.same(dict(recorded.args), dict(args))
-            self.replay.add(_where(recorded), f"{call}({short(dict(recorded.args), 0)})", now, differs=not same)
-        if recorded is not None:
-            self._left.remove(recorded)
-            self._started = max(self._started, recorded.n)
-            self._wake()
+            self.replay.add(_where(recorded), now, now)
+        self._left.remove(recorded)
+        self._started = max(self._started, recorded.n)
+        self._wake()
         return recorded
+
+    def _skip_until(self, recorded: CallLine) -> None:
+        """The steps before this one have been left out, or this one comes too early; from here on it is the next."""
+        for line in list(self._left):
+            if line is recorded:
+                break
+            if line.call not in self._queries:
+                self.replay.add(_where(line), f"{line.call}({_named(line.args)})", "was not called")
+                self._left.remove(line)
 
     def has_returned(self, recorded: CallLine) -> None:
         """The answer to that call is on its way."""
@@ -758,7 +818,7 @@ class _Script:
         """The connection is over: what the service has not called is a difference."""
         for call in self._left:
             if call.call not in self._queries:
-                self.replay.add(_where(call), call.call, "was not called", differs=True)
+                self.replay.add(_where(call), f"{call.call}({_named(call.args)})", "was not called")
 
     def _wake(self) -> None:
         self._changed.set()
@@ -864,7 +924,7 @@ async def _call_back(player: _Player, trace: Trace, callback: ProtocolConnection
             continue
         result, error = None, None
         try:
-            result = method(**_arguments(method, call.args, player.secrets))
+            result = method(*_arguments(callback, call, player.secrets))
         except HResultError as raised:
             error = error_of(raised)
         recorded, now = _recorded_outcome(call), _outcome(to_json(result), error)
