@@ -56,7 +56,7 @@ from rdpprov.wire.rdp.mcs import (
     unpack_domain_pdu,
 )
 from rdpprov.wire.rdp.nego import Protocols
-from rdpprov.wire.rdp.x224 import DisconnectRequest
+from rdpprov.wire.rdp.x224 import DisconnectRequest, frame_data
 
 SSL = Protocols.PROTOCOL_SSL
 REQUESTED = 0x8000000B
@@ -415,6 +415,14 @@ def test_gcc_10_without_standard_security_the_encryption_methods_mean_nothing():
     assert isinstance(Server().tell(initial(CORE, ClientSecurityData(0, 0))), McsConnected)
     assert isinstance(Server().tell(initial(CORE, ClientSecurityData(0x1B))), McsConnected)
     assert isinstance(Server().tell(initial(CORE)), McsConnected)
+
+
+def test_nx_13_without_tls_nobody_gets_as_far_as_encryption_methods(dialogue):
+    talk = dialogue(ClientOptions(protocols=0))
+    talk.tell(talk.client.data_to_send())
+    assert talk.server.state is ServerState.REFUSED
+    talk.tell(frame_data(initial(CORE, ClientSecurityData(0, 0))))
+    assert talk.server.client_core is None
 
 
 @pytest.mark.parametrize(("count", "there"), [(32, 32), (3, 2), (0xFFFFFFFF, 1), (1, 2)])

@@ -16,6 +16,7 @@ import attrs
 from rdpprov.api.devices import InputEvent, PointerShape, Rectangle
 
 if TYPE_CHECKING:
+    from rdpprov.wire.rdp.capabilities import CapabilitySet
     from rdpprov.wire.rdp.client_info import ClientInfo
     from rdpprov.wire.rdp.gcc import ClientClusterData, ClientCoreData, ClientNetworkData
     from rdpprov.wire.rdp.nego import NegotiationFailureCode
@@ -97,7 +98,7 @@ class ClientInfoReceived:
 class CapabilitiesConfirmed:
     """Confirm Active has come: the client's capability sets by type. Synchronize and Cooperate are queued."""
 
-    capabilities: Mapping[int, object]
+    capabilities: Mapping[int, CapabilitySet]
 
 
 @attrs.frozen
@@ -175,7 +176,7 @@ class DemandActiveReceived:
     width: int
     height: int
     color_depth: int
-    capabilities: Mapping[int, object] = attrs.field(repr=False)
+    capabilities: Mapping[int, CapabilitySet] = attrs.field(repr=False)
 
 
 @attrs.frozen
