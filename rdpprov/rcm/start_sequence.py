@@ -210,6 +210,8 @@ def _asker(service: ServiceContext, configuration: ListenerConfiguration, manage
 
     def fault(call: Call, error: Exception) -> Exception:
         where = f"listener {configuration.name}"
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # out of a nursery of the listener's own
         match error:
             case ConfigurationError():
                 return error

@@ -81,6 +81,7 @@ class Watchdog:
             seconds=self._seconds,
             call=call[0] if call else "none: a task of a provider's own, or ours",
             **(call[1] if call else {}),
+            at=f"{frame.f_code.co_qualname}, {frame.f_code.co_filename}:{frame.f_lineno}",
             stack="".join(traceback.format_stack(frame)),
         )
 

@@ -39,7 +39,7 @@ class Expect:
 
     name: str
     answer: object = None
-    """A value, `Fails`, `HANGS` or a function; None: as `rdpprov.testing.scripted` answers by itself."""
+    """A value, `Fails`, `Takes`, `HANGS` or a function; None: as `rdpprov.testing.scripted` answers by itself."""
     args: Sequence[object] | None = None
     """The arguments that are expected; None: any."""
     after: float | None = None

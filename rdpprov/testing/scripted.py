@@ -70,6 +70,14 @@ class Fails:
     error: Exception
 
 
+@attrs.frozen
+class Takes:
+    """As an answer: wait, then give this one; None: what is answered anyway."""
+
+    seconds: float
+    answer: object = None
+
+
 class Hangs:
     """As an answer: none, ever."""
 
@@ -88,7 +96,7 @@ class Script(Protocol):
 class Answers:
     """A script that is a table: by call, what to answer. What is not in it is answered as the API does by itself.
 
-    An answer may be a value, `Fails`, `HANGS`, or a function of the arguments, plain or async.
+    An answer may be a value, `Fails`, `Takes`, `HANGS`, or a function of the arguments, plain or async.
     """
 
     def __init__(self, answers: Mapping[str, object]) -> None:
@@ -96,7 +104,12 @@ class Answers:
 
     async def answer(self, asked: Asked) -> object:
         """The answer to one call."""
-        return await give(self._answers.get(asked.name, DEFAULT_ANSWERS.get(asked.name)), asked.args)
+        usual = DEFAULT_ANSWERS.get(asked.name)
+        answer = self._answers.get(asked.name, usual)
+        if isinstance(answer, Takes):
+            await trio.sleep(answer.seconds)
+            answer = usual if answer.answer is None else answer.answer
+        return await give(answer, asked.args)
 
 
 async def give(answer: object, args: tuple[object, ...]) -> object:
@@ -105,6 +118,9 @@ async def give(answer: object, args: tuple[object, ...]) -> object:
         raise answer.error
     if isinstance(answer, Hangs):
         await trio.sleep_forever()
+    if isinstance(answer, Takes):
+        await trio.sleep(answer.seconds)
+        answer = answer.answer
     if callable(answer):
         given = answer(*args)
         return await given if isinstance(given, Awaitable) else given

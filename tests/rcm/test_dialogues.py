@@ -1,7 +1,6 @@
 """The sequences, told as dialogues between the service and one client's provider."""
 
 import pytest
-import trio
 
 from rdpprov.api.enums import LogonErrorRedirectorResponse
 from rdpprov.api.identity import NtStatus, ReconnectClaim, ReconnectMethod
@@ -11,7 +10,7 @@ from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import HResultError
 from rdpprov.rcm.licensing_sequence import LicenseError, LicensePacket
 from rdpprov.testing.playbook import DialogueError, Expect, Playbook, Says, Silence, Types
-from rdpprov.testing.scripted import DEFAULT_ANSWERS, HANGS, NOT_IMPLEMENTED, Fails, ScriptedProvider
+from rdpprov.testing.scripted import HANGS, NOT_IMPLEMENTED, Fails, ScriptedProvider, Takes
 
 ANN = UserCredential("ann", "right")
 WRONG = UserCredential("ann", "wrong")
@@ -231,20 +230,15 @@ async def test_all_steps_to_connect_notify_together_have_a_limit(autojump_clock,
         await Playbook(
             Expect("GetLogonErrorRedirector"),
             Says("OnReady"),
-            Expect("AcceptConnection", lambda: _after(14, None)),
-            Expect("GetClientData", lambda: _after(14, "GetClientData"), after=14),
-            Expect("GetClientMonitorData", lambda: _after(14, "GetClientMonitorData"), after=14),
-            Expect("GetUserCredentials", lambda: _after(14, ANN), after=14),
+            Expect("AcceptConnection", Takes(14)),
+            Expect("GetClientData", Takes(14), after=14),
+            Expect("GetClientMonitorData", Takes(14), after=14),
+            Expect("GetUserCredentials", Takes(14, ANN), after=14),
             Expect("GetLicenseConnection", HANGS, after=14),
             Expect("SetErrorInfo", args=(ErrInfo.ERRINFO_LOGON_TIMEOUT,), after=60 - 4 * 14),
             Expect("Close"),
         ).play(provider)
     checked(provider)
-
-
-async def _after(seconds, answer):
-    await trio.sleep(seconds)
-    return DEFAULT_ANSWERS[answer] if isinstance(answer, str) else answer
 
 
 class Rounds:
