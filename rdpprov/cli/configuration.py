@@ -27,7 +27,8 @@
     [accounts]
     users = "users"                     # made with `rdpprov user add`; or: pam = "login"
 
-Relative paths start at the file's own directory, those of options at the working directory.
+Relative paths start at the working directory, in the file as in options: a protocol's own keys may be paths, too, and
+nobody but the protocol knows.
 """
 
 import difflib
@@ -45,8 +46,6 @@ from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration, ServiceConfiguration, SessionsPolicy
 from rdpprov.security.private_files import reason_of
 
-PATH_KEYS = ("certificate", "key", "tls_keylog")
-"""Keys of a listener whose values are paths, as far as we know the protocol's keys."""
 LICENSE_POLICIES = ("valid-client",)
 NOT_BUILT = {"admin": "the admin socket is not built yet", "broker": "the broker is not built yet"}
 
@@ -87,9 +86,9 @@ class Options:
         keys = {
             "protocol": self.protocol,
             "security": self.security.split(",") if self.security is not None else None,
-            "certificate": self.cert and str(self.cert.absolute()),
-            "key": self.key and str(self.key.absolute()),
-            "tls_keylog": self.tls_keylog and str(self.tls_keylog.absolute()),
+            "certificate": self.cert and str(self.cert),
+            "key": self.key and str(self.key),
+            "tls_keylog": self.tls_keylog and str(self.tls_keylog),
         }
         given: dict[str, object] = {key: value for key, value in keys.items() if value is not None}
         if self.listen is not None:
@@ -100,10 +99,9 @@ class Options:
 class Table:
     """A table of the file. Whoever reads it asks for each key that there is; `finish` names those nobody asked for."""
 
-    def __init__(self, where: str, values: Mapping[str, object], base: Path) -> None:
+    def __init__(self, where: str, values: Mapping[str, object]) -> None:
         self.where = where
         self._values = dict(values)
-        self._base = base
         self._asked: set[str] = set()
 
     def _get(self, key: str, kind: type | tuple[type, ...], expected: str) -> Any:
@@ -121,9 +119,9 @@ class Table:
         return value
 
     def path(self, key: str) -> Path | None:
-        """A path; a relative one starts at the file's directory, ``~`` at the user's."""
+        """A path; ``~`` is the user's home directory."""
         value = self.text(key)
-        return None if value is None else self._base / Path(value).expanduser()
+        return None if value is None else Path(value).expanduser()
 
     def flag(self, key: str) -> bool | None:
         """``true`` or ``false``."""
@@ -142,7 +140,7 @@ class Table:
         """A table inside it; an empty one if there is none."""
         value: dict[str, object] | None = self._get(key, dict, "a table")
         where = f"{self.where[:-1]}.{key}]" if self.where.endswith("]") else f"{self.where}: [{key}]"
-        return Table(where, value or {}, self._base)
+        return Table(where, value or {})
 
     def tables(self) -> Iterable[tuple[str, "Table"]]:
         """All tables inside it, by name."""
@@ -179,7 +177,7 @@ def read_file(path: Path) -> Table:
     """
     try:
         with path.open("rb") as file:
-            return Table(str(path), tomllib.load(file), path.absolute().parent)
+            return Table(str(path), tomllib.load(file))
     except OSError as error:
         raise ConfigurationError(f"configuration {path}: {reason_of(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -214,7 +212,7 @@ def configure(file: Table | None, options: Options) -> Configuration:
     Raises:
         ConfigurationError: something in it is wrong, missing or unknown.
     """
-    top = file or Table("options", {}, Path.cwd())
+    top = file or Table("options", {})
     for key, reason in NOT_BUILT.items():
         if key in top:
             raise ConfigurationError(f"{top.where}: [{key}]: {reason}")
@@ -264,7 +262,7 @@ def _listeners(table: Table, options: Options, state_dir: Path) -> list[Listener
         protocol = str(given.get("protocol", "rdp"))
         # The listener of the options is named after its protocol, or after the module of its class.
         name = protocol.partition(":")[0].rpartition(".")[2]
-        tables = {name: Table("options", {"protocol": protocol}, Path.cwd())}
+        tables = {name: Table("options", {"protocol": protocol})}
     elif given and len(tables) > 1:
         raise ConfigurationError(
             f"{table.where}: has {len(tables)} listeners; the options of a listener are for a single one"
@@ -277,13 +275,12 @@ def _listener(name: str, table: Table, given: Mapping[str, object], state_dir: P
     address: dict[str, object] = {}
     if listen := table.text("listen"):
         address["host"], address["port"] = parse_address(f"{table.where}: listen", listen)
-    paths = {key: str(value) for key in PATH_KEYS if (value := table.path(key)) is not None}
     settings = table.table("settings")
     fields = {field.name for field in attrs.fields(ConnectionSettings)}
     for key in settings.rest():
         if key not in fields:
             raise ConfigurationError(f"{settings.where}: unknown key {key!r}{suggestion(key, fields)}")
-    own = {"state_dir": str(state_dir), **table.rest(), **address, **paths, **given}
+    own = {"state_dir": str(state_dir), **table.rest(), **address, **given}
     chosen = str(own.pop("protocol", protocol or ""))
     if not chosen:
         raise ConfigurationError(f"{table.where}: protocol is missing, expected a name or package.module:Class")

@@ -10,10 +10,9 @@ from rdpprov.accounts.authenticator import FileAuthenticator
 from rdpprov.accounts.users_file import User, UserIndex
 from rdpprov.cli.configuration import Options, configure
 from rdpprov.cli.logs import LogLevel, configure_logging
-from rdpprov.cli.serving import host_and_port, open_traces, ready_line, run_service, say
+from rdpprov.cli.serving import host_and_port, ready_line, run_service, say
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
-from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory
+from rdpprov.rcm.service import ReadyListener
 
 HOST = "127.0.0.1"
 FIRST_PORT = 3389
@@ -53,18 +52,7 @@ def demo(
     )
     password = "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
     authenticator = FileAuthenticator(UserIndex([User.new(USER, password)]))
-    desktop_factory = load_desktop_factory(configuration.desktop)
-    traces = open_traces(configuration.trace_dir)
-    run_service(
-        lambda: RemoteConnectionManager(
-            configuration.service,
-            authenticator=authenticator,
-            desktop_factory=desktop_factory,
-            logon_desktop_factory=logon_desktop_factory(),
-            traces=traces,
-        ),
-        lambda listeners: _announce(listeners, password),
-    )
+    run_service(configuration, authenticator, lambda listeners: _announce(listeners, password))
 
 
 def free_port(first: int = FIRST_PORT) -> int:

@@ -13,10 +13,9 @@ from rdpprov.accounts.authenticator import FileAuthenticator, PasswordAuthentica
 from rdpprov.accounts.users_file import UsersFile
 from rdpprov.cli.configuration import Configuration, Options, configure, read_file
 from rdpprov.cli.logs import LogLevel, configure_logging
-from rdpprov.cli.serving import open_traces, ready_line, run_service, say
+from rdpprov.cli.serving import ready_line, run_service, say
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
-from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory
+from rdpprov.rcm.service import ReadyListener
 
 
 def serve(
@@ -80,19 +79,7 @@ def serve(
     # For package.module:Class of a file that is worked on, as every Python server does; last, so that a file here
     # cannot take the place of a module that is installed.
     sys.path.append(os.getcwd())
-    desktop_factory = load_desktop_factory(configuration.desktop)
-    authenticator = make_authenticator(configuration)
-    traces = open_traces(configuration.trace_dir, wire=configuration.trace_wire)
-    run_service(
-        lambda: RemoteConnectionManager(
-            configuration.service,
-            authenticator=authenticator,
-            desktop_factory=desktop_factory,
-            logon_desktop_factory=logon_desktop_factory(),
-            traces=traces,
-        ),
-        _announce,
-    )
+    run_service(configuration, make_authenticator(configuration), _announce)
 
 
 def make_authenticator(configuration: Configuration) -> PasswordAuthenticator:

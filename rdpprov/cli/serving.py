@@ -9,33 +9,48 @@ from pathlib import Path
 import structlog
 import trio
 
+from rdpprov.api.identity import Authenticator
+from rdpprov.cli.configuration import Configuration
 from rdpprov.errors import ConfigurationError
+from rdpprov.rcm.loader import load_protocol
 from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
 from rdpprov.security.private_files import reason_of
+from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory
 from rdpprov.traces.recorder import TraceDirectory
 
 log = structlog.get_logger("rdpprov")
 
 
 def run_service(
-    make_service: Callable[[], RemoteConnectionManager], announce: Callable[[Sequence[ReadyListener]], None]
+    configuration: Configuration, authenticator: Authenticator, announce: Callable[[Sequence[ReadyListener]], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then tell every client and stop; a second signal stops at once.
 
     Args:
-        make_service: called inside trio.
+        configuration: all about the service.
+        authenticator: who may log on.
         announce: called when clients can connect to every listener.
+
+    Raises:
+        ConfigurationError: a desktop, a protocol or the directory of traces cannot be had, or a listener cannot start.
     """
+    desktop_factory = load_desktop_factory(configuration.desktop)
+    for listener in configuration.service.listeners:
+        load_protocol(listener.protocol)  # now, for importing takes its time, and the event loop may not stand still
+    traces = _open_traces(configuration.trace_dir, wire=configuration.trace_wire)
     _raise_file_limit()
-    trio.run(_serve, make_service, announce)
+    service = RemoteConnectionManager(
+        configuration.service,
+        authenticator=authenticator,
+        desktop_factory=desktop_factory,
+        logon_desktop_factory=logon_desktop_factory(),
+        traces=traces,
+    )
+    trio.run(_serve, service, announce)
 
 
-async def _serve(
-    make_service: Callable[[], RemoteConnectionManager], announce: Callable[[Sequence[ReadyListener]], None]
-) -> None:
-    service = make_service()
-    stop_signals = [signal.SIGINT, signal.SIGTERM]
-    with trio.open_signal_receiver(*stop_signals) as signals:
+async def _serve(service: RemoteConnectionManager, announce: Callable[[Sequence[ReadyListener]], None]) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, signals, service, nursery.cancel_scope)
             async with trio.open_nursery() as serving:
@@ -77,16 +92,7 @@ def say(*lines: str) -> None:
         print(*lines, sep="\n", flush=True)
 
 
-def open_traces(directory: Path | None, *, wire: bool = False) -> TraceDirectory | None:
-    """Where traces go.
-
-    Args:
-        directory: made if need be.
-        wire: record the bytes too.
-
-    Raises:
-        ConfigurationError: the directory cannot be made.
-    """
+def _open_traces(directory: Path | None, *, wire: bool) -> TraceDirectory | None:
     if directory is None:
         return None
     try:

@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -14,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rdpprov.accounts.users_file import ScryptCost, UsersFile
 from rdpprov.security.certificates import make_self_signed, utc_now
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
 
@@ -68,23 +66,23 @@ LISTEN = ("--listen", "127.0.0.1:0")
         ([*LISTEN, "--protocol", "collections:Counter"], "protocol collections:Counter: <class 'collections.Counter'>"),
         ([*LISTEN, "--security", "tsl"], "listener rdp: unknown security 'tsl'"),
         ([*LISTEN, "--security", "nla"], "listener rdp: security 'nla' is not built yet"),
-        ([*LISTEN, "--cert", "none.pem", "--key", "key.pem"], "certificate {home}/none.pem: no such file or directory"),
-        ([*LISTEN, "--cert", "cert.pem", "--key", "none.pem"], "key {home}/none.pem: no such file or directory"),
+        ([*LISTEN, "--cert", "none.pem", "--key", "key.pem"], "certificate none.pem: no such file or directory"),
+        ([*LISTEN, "--cert", "cert.pem", "--key", "none.pem"], "key none.pem: no such file or directory"),
         (
             [*LISTEN, "--cert", "garbage.pem", "--key", "key.pem"],
-            "certificate {home}/garbage.pem: not a PEM certificate",
+            "certificate garbage.pem: not a PEM certificate",
         ),
-        ([*LISTEN, "--cert", "cert.pem", "--key", "garbage.pem"], "key {home}/garbage.pem: not a PEM private key"),
+        ([*LISTEN, "--cert", "cert.pem", "--key", "garbage.pem"], "key garbage.pem: not a PEM private key"),
         (
             [*LISTEN, "--cert", "cert.pem", "--key", "other.pem"],
-            "key {home}/other.pem: does not belong to certificate {home}/cert.pem",
+            "key other.pem: does not belong to certificate cert.pem",
         ),
         (
             [*LISTEN, "--cert", "cert.pem", "--key", "encrypted.pem"],
-            "key {home}/encrypted.pem: encrypted, expected a key without passphrase",
+            "key encrypted.pem: encrypted, expected a key without passphrase",
         ),
         ([*LISTEN, "--trace-dir", "key.pem"], "--trace-dir key.pem: "),
-        ([*LISTEN, "--tls-keylog", "no/keys"], "TLS key log {home}/no/keys: no such file or directory"),
+        ([*LISTEN, "--tls-keylog", "no/keys"], "TLS key log no/keys: no such file or directory"),
         ([*LISTEN, "--state-dir", "key.pem", "--users", ".local/state/rdpprov/users"], "directory "),
     ],
 )
@@ -142,7 +140,7 @@ def test_a_client_connects_as_soon_as_the_line_is_there_and_a_signal_ends_it(run
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=5):
         logged = stop(process, number)
-    assert {"event": "stopping", "level": "info", "signal": number.name}.items() <= logged[0].items()
+    assert [line["signal"] for line in logged if line["event"] == "stopping"] == [number.name]
 
 
 def test_every_listener_of_a_configuration_is_announced(running, home):
@@ -152,29 +150,6 @@ def test_every_listener_of_a_configuration_is_announced(running, home):
     process = running("serve", "serve.toml")
     assert [ready(process)[1] for _ in range(2)] == ["one", "two"]
     stop(process)
-
-
-def test_a_custom_protocol_is_served_traced_and_stopped_with_a_client_connected(running, rdpprov, home):
-    (home / "examples").symlink_to(ROOT / "examples")  # found in the working directory, as a protocol in the making is
-    process = running(
-        "serve",
-        *("--protocol", "examples.line_protocol:LineManager", "--desktop", "examples.line_protocol:BarsDesktop"),
-        *(*LISTEN, "--trace-dir", "traces"),
-    )
-    _, name, _, address = ready(process)
-    assert name == "line_protocol"
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client, client.makefile("rw") as lines:
-        lines.write("LOGON anna secret\n")
-        lines.flush()
-        assert lines.readline().startswith("SESSION ")
-        logged = stop(process)
-    assert "secret" not in json.dumps(logged)
-    traces = sorted((home / "traces").iterdir())
-    assert [trace.name for trace in traces] == ["line_protocol-1-1.jsonl", "service-1.jsonl"]
-    assert all("secret" not in trace.read_text() for trace in traces)
-    checked = rdpprov.run("trace", "check", *traces)
-    assert (checked.returncode, checked.stdout.count(": good\n")) == (0, 2), checked
 
 
 def test_the_demo_prints_what_to_paste_and_takes_the_next_free_port(running, home):
