@@ -1,32 +1,26 @@
-"""A whole protocol, and a desktop to show: ``LOGON name password``, ``TYPE text``, ``LOOK``, as lines over TCP.
+"""A whole protocol, lines of text over TCP (``LOGON name password``, ``TYPE text``, ``LOOK``), and a desktop to show.
 
-Sessions, accounts, limits, traces are the service's: not a line about them here. How to serve it: line_client.py.
-"""
+Sessions, accounts, limits, traces are the service's: not a line about them here. How to serve it: line_client.py."""
 
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import trio
 
 from rdpprov import api
 from rdpprov.api.devices import InputEvent, Rectangle, UnicodeKey
-from rdpprov.sessions.base import DesktopRequest
 from rdpprov.sessions.memory import MemoryDesktop
-
-GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class BarsDesktop(MemoryDesktop):  # draws a bar for every character typed
-    def __init__(self, request: DesktopRequest) -> None:
+    def __init__(self, request: Any) -> None:
         super().__init__(request.width, request.height)
-        self.typed = 0
+        self.right = 0
 
     def input_event(self, event: InputEvent) -> None:
         if isinstance(event, UnicodeKey) and event.pressed:
-            left, top = self.typed * 20, self.height * (32 - ord(event.text) % 32) // 33
-            self.typed += 1
-            with self.draw(Rectangle(left, top, left + 20, self.height)) as pixels:
+            self.right, top = self.right + 20, self.height * (32 - ord(event.text) % 32) // 33
+            with self.draw(Rectangle(self.right - 20, top, self.right, self.height)) as pixels:
                 pixels[...] = 0xFF
 
 
@@ -45,7 +39,12 @@ class Device:  # keyboard or display: the service plugs in a sink for keys, or a
 
 class LineConnection(api.ProtocolConnection):
     def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream, self.received, self.keyboard, self.display = stream, b"", Device(), Device()
+        self.stream, self.received, self.talking = stream, b"", trio.Lock()
+        self.keyboard, self.display = Device(), Device()
+
+    async def say(self, text: str) -> None:
+        async with self.talking:  # two tasks do: the service's, and the one that answers
+            await self.stream.send_all(text.encode())
 
     async def read_line(self) -> str:
         while b"\n" not in self.received and len(self.received) < 1000:
@@ -69,7 +68,7 @@ class LineConnection(api.ProtocolConnection):
         return self.display
 
     async def logon_notify(self, user, user_name, domain_name, session_id, settings):  # type: ignore[no-untyped-def]
-        await self.stream.send_all(f"SESSION {session_id.session_id}\n".encode())
+        await self.say(f"SESSION {session_id.session_id}\n")
         return settings
 
     async def close(self) -> None:
@@ -91,26 +90,26 @@ class LineListener(api.ProtocolListener):
         self.options, self.accepting = options, trio.CancelScope()
 
     async def start_listen(self, callback: api.ProtocolListenerCallback, *, task_status: Any) -> None:
+        self.callback = callback
         listeners = await trio.open_tcp_listeners(self.options["port"], host=self.options["host"])
         self.bound_addresses = [listener.socket.getsockname()[:2] for listener in listeners]
         async with trio.open_nursery() as clients:  # they outlive StopListen, until their Close
             with self.accepting:
-                serve = partial(self.serve, callback)
-                await trio.serve_listeners(serve, listeners, handler_nursery=clients, task_status=task_status)
+                await trio.serve_listeners(self.serve, listeners, handler_nursery=clients, task_status=task_status)
 
     async def stop_listen(self) -> None:
         self.accepting.cancel()
 
-    async def serve(self, callback: api.ProtocolListenerCallback, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.SocketStream) -> None:
         connection = LineConnection(stream)
-        with suppress(*GONE, ValueError, api.HResultError):
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, ValueError, api.HResultError):
             _, name, password = (await connection.read_line()).split()
             connection.credential = api.UserCredential(name, password)
-            service = await callback.on_connected(connection, api.ConnectionSettings(user_name=name))
+            service = await self.callback.on_connected(connection, api.ConnectionSettings(user_name=name))
             service.on_ready()
-            with suppress(*GONE):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 while line := await connection.read_line():  # until an empty one: the client is gone
-                    await stream.send_all(connection.answer(line).encode())
+                    await connection.say(connection.answer(line))
             service.broken_connection()
 
 

@@ -31,6 +31,7 @@ LEVELS = {
     "admin": 4,
     "web": 4,
     "testing": 4,
+    "__main__": 5,
 }
 
 # What may be imported sideways, and why.
