@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from rdpprov.errors import E_NOTIMPL
-from rdpprov.traces.format import CallLine, EventLine, Outcome, Trace
+from rdpprov.traces.format import CallLine, EventLine, Outcome, Trace, WireLine
 from rdpprov.traces.sequences import Step, load_sequences
 from rdpprov.traces.show import cut, milliseconds, printable, short, title
 
@@ -103,20 +103,22 @@ class _Figure:
     def draw(self) -> str:
         """The SVG."""
         places = list(_places(self.trace.calls))
-        end = 0.0
+        end = None
         position = 0
         sequence = ""
         for line in self.trace.lines:
+            if isinstance(line, WireLine):
+                continue
+            if end is not None and line.t - end > LONG_WAIT:
+                self._wait(line.t - end)
+            end = max(line.t if end is None else end, line.t + (getattr(line, "d", None) or 0.0))
             match line:
                 case CallLine():
-                    if position and line.t - end > LONG_WAIT:
-                        self._wait(line.t - end)
                     place = places[position]
                     if place is not None and place.sequence != sequence:
                         sequence = place.sequence
                         self._sequence(place)
                     self._call(line, place)
-                    end = max(end, line.t + (line.d or 0.0))
                     position += 1
                 case EventLine():
                     self._event(line)
@@ -195,7 +197,7 @@ class _Figure:
         self.y += EVENT_ROW
         values = [short(value, 24) for value in line.fields.values()]
         label = cut(" ".join([printable(line.event), *values]), 40)
-        wide = int(len(label) * 6.3) + 18
+        wide = int(sum(7.4 if letter.isupper() else 6.2 for letter in label)) + 20
         self.parts.append(
             f'<g class="event"><line x1="{LEFT - 4}" y1="{self.y}" x2="{self.width - RIGHT}" y2="{self.y}"/>'
             f'<rect x="{LEFT - 4}" y="{self.y - 9}" width="{wide}" height="18"/>'
