@@ -1,12 +1,15 @@
 """IWRdsProtocolConnection of the RDP provider: the trio driver around one `RdpServerMachine`.
 
-Two tasks serve a client, both children of its listener: one reads, one sends frames. The service's calls come from the
-service's own task; they change what the machine or the devices know, and flush.
+Two tasks serve a client, both children of its listener. One reads and acts on what it reads; the other writes: what the
+machine has to say, then pieces of the picture. Nobody else writes, so a client that takes nothing holds up only that
+task. The service's calls come from the service's own task: they change what the machine or the devices know, and wake
+the writer.
 """
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from math import inf
 
 import structlog
 import trio
@@ -42,13 +45,13 @@ from rdpprov.protocol.rdp.events import (
     ShutdownRequested,
     StartTls,
 )
-from rdpprov.protocol.rdp.server import RdpServerMachine, ServerOptions
+from rdpprov.protocol.rdp.server import RdpServerMachine, ServerOptions, ServerState
 from rdpprov.providers.rdp.client_data import client_data, connection_settings, has_credentials
 from rdpprov.providers.rdp.graphics import RdpVideoDevice
 from rdpprov.providers.rdp.input import RdpInputDevices
 from rdpprov.providers.rdp.license_connection import RdpLicenseConnection
 from rdpprov.providers.rdp.options import RdpListenerOptions
-from rdpprov.providers.rdp.transport import ClientGone, Transport
+from rdpprov.providers.rdp.transport import LINGER, ClientGone, Transport
 from rdpprov.providers.rdp.wire_trace import WireTrace
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
 from rdpprov.wire.rdp.gcc import ClientCoreData
@@ -61,33 +64,42 @@ TILE_CACHE = TileCache()
 ENHANCED_SECURITY_RANDOM = bytes(32)
 """The client random of an auto-reconnect verifier under TLS (fact 73; [MS-RDPBCGR] 5.5): 32 zero bytes."""
 
+MAX_UNSENT = 64 * 1024
+"""Bytes of answers that may wait for a client that does not take them, before we stop reading what it asks."""
+
 
 class RdpConnection(ProtocolConnection):
     """One RDP client, from its first byte to its last."""
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: trio.abc.HalfCloseableStream,
         peer: tuple[str, int],
         options: RdpListenerOptions,
         tls: ssl.SSLContext,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self._machine = RdpServerMachine(SERVER_OPTIONS)
-        self._transport = Transport(stream, self._take_output, options.send_timeout)
-        self._stream = stream
+        self._transport = Transport(stream, options.send_timeout)
         self._peer = peer
         self._options = options
         self._tls = tls
         self._log = log
         self._wire = WireTrace()
         self._input = RdpInputDevices()
-        self._video = RdpVideoDevice(self._machine, self._transport, TILE_CACHE, self._first_frame_sent)
+        self._video = RdpVideoDevice(self._machine, TILE_CACHE, self._wake_writer, self._first_frame_queued)
         self._callback: ProtocolConnectionCallback | None = None
+        self._output: list[bytes] = []
+        """Out of the machine, and not yet on its way: a write each."""
+        self._woken = trio.Event()
+        self._written = trio.lowlevel.ParkingLot()
+        self._writing = trio.CancelScope()
+        self._is_broken = False
         self._closing = trio.Event()
-        self._active = trio.Event()
-        self._tasks: trio.Nursery | None = None
+        self._is_served = False
         self._tasks_done = trio.Event()
+        self._logon: tuple[str, str, bool] | None = None
+        """User, domain, and whether automatic reconnection is allowed, until the client has been told."""
         self._logged_on = False
         self._session_id = 0
         self._size = (0, 0)
@@ -115,13 +127,15 @@ class RdpConnection(ProtocolConnection):
         """
         with _limit(self._options.negotiation_timeout, "X.224 negotiation"):
             event = await self._next_event()
-            if isinstance(event, NegotiationRefused):
-                await self._refuse(event)
-            await self._transport.flush()
+            await self._flush()
+        if isinstance(event, NegotiationRefused):
+            raise RemoteProtocolError(f"no common security protocol: answered {event.failure_code.name}")
         self._wire.milestone("x224", selected=str(self._machine.selected_protocol))
         with _limit(self._options.introduction_timeout, "TLS, MCS and Client Info"):
             if isinstance(event, StartTls):
-                await self._transport.start_tls(self._tls, self._machine.take_trailing_data())
+                client_hello = self._machine.take_trailing_data()
+                self._wire.was_not_ours(len(client_hello))
+                await self._transport.start_tls(self._tls, client_hello)
                 self._machine.tls_established()
                 self._wire.milestone("tls")
                 event = await self._next_event()
@@ -130,7 +144,6 @@ class RdpConnection(ProtocolConnection):
                     raise ClientGone("client disconnected")
                 event = await self._next_event()
         self._wire.milestone("client_info")
-        self._wire.hide_password(event.info)
         assert self._machine.client_core is not None  # it came with Connect Initial
         self._core, self._info = self._machine.client_core, event.info
         low, high = self._machine.options.min_desktop, self._machine.options.max_desktop
@@ -142,15 +155,6 @@ class RdpConnection(ProtocolConnection):
         depth = self._core.color_depth()
         self._color_depth = depth if depth >= 15 else 16
 
-    async def _refuse(self, refusal: NegotiationRefused) -> None:
-        """Fact 1: nothing may follow the failure, so half-close and wait for the client to go."""
-        await self._transport.flush()
-        with trio.move_on_after(2):
-            await self._stream.send_eof()
-            while await self._stream.receive_some(4096):
-                pass
-        raise RemoteProtocolError(f"no common security protocol: answered {refusal.failure_code.name}")
-
     async def _next_event(self) -> ServerEvent:
         """Wait for one event of the machine, sending what it has to say meanwhile."""
         while True:
@@ -159,39 +163,53 @@ class RdpConnection(ProtocolConnection):
                 raise RemoteProtocolError(f"nothing can go on while waiting for {self.stage}")
             if event is not NEED_DATA:
                 return event
-            await self._transport.flush()
+            await self._flush()
             self._receive(await self._transport.receive_some())
 
     def _receive(self, data: bytes) -> None:
         self._wire.received(data)
         self._machine.receive_data(data)
 
-    def _take_output(self) -> bytes:
+    def _collect(self) -> None:
+        """Take out of the machine what it has to say."""
         data = self._machine.data_to_send()
         if data:
             self._wire.sent(data)
-        return data
+            self._output.append(data)
+
+    async def _flush(self) -> None:
+        self._collect()
+        while self._output:
+            await self._transport.send_all(self._output.pop(0))
 
     # From OnConnected to Close
 
     async def serve(self, listener_callback: ProtocolListenerCallback) -> None:
         """Hand the client to the service, and serve it until Close."""
         callback = await listener_callback.on_connected(self, connection_settings(self._client_data()))
-        self._callback = callback
         self._wire.attach(callback)
-        async with trio.open_nursery() as nursery:
-            self._tasks = nursery
-            if not self._closing.is_set():
-                callback.on_ready()
-                nursery.start_soon(self._run, self._read, callback)
-                nursery.start_soon(self._run, self._video.run, callback)
-            await self._closing.wait()
-        self._tasks_done.set()
-
-    async def _run(self, task: object, callback: ProtocolConnectionCallback) -> None:
-        """A task of the connection: when it cannot go on, the service is told, once, and ends the rest by Close."""
+        if self._closing.is_set():
+            return
+        self._callback = callback
+        self._is_served = True
         try:
-            await task()  # type: ignore[operator]
+            callback.on_ready()
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._run, self._read)
+                tasks.start_soon(self._run, self._write)
+                try:
+                    await self._closing.wait()
+                finally:
+                    # A write that is under way may end, so that what is said last can still be understood.
+                    self._writing.deadline = trio.current_time() + LINGER
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._tasks_done.set()
+
+    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
+        """One of the two tasks. When one cannot go on, the service is told, once, and ends the other by Close."""
+        try:
+            await task()
         except ClientGone as error:
             self._log.info("client is gone", reason=str(error))
         except RdpProvError as error:
@@ -200,16 +218,43 @@ class RdpConnection(ProtocolConnection):
         except Exception:
             self._log.exception("connection failed")
             self._machine.send_set_error_info(ErrInfo.ERRINFO_GRAPHICSSUBSYSTEMFAILED)
-        callback.broken_connection()
+        self._video.disconnected()
+        self._wake_writer()
+        if not self._is_broken and self._callback is not None:
+            self._is_broken = True
+            self._callback.broken_connection()
 
     async def _read(self) -> None:
         while True:
             self._take_events()
-            await self._transport.flush()
+            self._collect()
+            if self._output:
+                self._wake_writer()
+            while sum(map(len, self._output)) > MAX_UNSENT:
+                await self._written.park()
             self._receive(await self._transport.receive_some())
 
+    def _wake_writer(self) -> None:
+        self._woken.set()
+
+    async def _write(self) -> None:
+        while True:
+            self._tell_logon()
+            # Shielded, as what is sent in part cannot be taken back; `serve` sets the limit when it is time to leave.
+            with trio.CancelScope(shield=True) as self._writing:
+                await self._flush()
+            self._written.unpark_all()
+            due = self._video.due()
+            if due is not None and due <= trio.current_time():
+                await self._transport.wait_writable()
+                self._video.queue_piece()
+            else:
+                with trio.move_on_at(inf if due is None else due):
+                    await self._woken.wait()
+                self._woken = trio.Event()
+
     def _take_events(self) -> None:
-        """Act on all that the machine has to tell. Never waits, so whoever let the machine go on may call it."""
+        """Act on all that the machine has to tell."""
         while True:
             event = self._machine.next_event()
             if event is NEED_DATA or event is PAUSED:
@@ -224,29 +269,22 @@ class RdpConnection(ProtocolConnection):
                 self._wire.milestone("confirm_active")
             case Activated():
                 self._wire.milestone("font_map")
-                self._wire.hide_input(not self._logged_on)
-                self._active.set()
                 self._video.activated(*self._size, self._color_depth)
             case RefreshRequested(rectangles=rectangles):
                 self._video.refresh(rectangles)
             case OutputSuppressed(suppressed=suppressed):
                 self._video.suppress(suppressed)
             case ShutdownRequested():
-                if self._logged_on:  # SES-02: the session stays; the client asks its user, and leaves
-                    self._machine.send_shutdown_denied()
-                else:
+                if not self._logged_on:
                     self._machine.disconnect(user_requested=True)
+                    raise ClientGone("client shut down before anybody was logged on")
+                self._machine.send_shutdown_denied()  # SES-02: the session stays; the client asks its user, and leaves
             case Disconnected():
                 raise ClientGone("client disconnected")
             case _:
                 pass  # nothing that this provider acts on: frame acknowledgements, channels that nobody opened
 
-    async def _flush_if_possible(self) -> None:
-        """For the service's calls: that the client is gone is the reading task's to find out and to tell."""
-        with suppress(ClientGone):
-            await self._transport.flush()
-
-    def _first_frame_sent(self) -> None:
+    def _first_frame_queued(self) -> None:
         self._wire.milestone("first_frame")
 
     # IWRdsProtocolConnection, in the order of the connection sequence
@@ -284,13 +322,15 @@ class RdpConnection(ProtocolConnection):
 
     async def licensing_complete(self, success: bool) -> None:
         """ProtocolComplete: the alert, and after success Demand Active; the client finalizes in our reading task."""
+        if self._is_broken:
+            return  # the service will notice soon
         self._machine.complete_licensing(success)
         if success:
             # A write of its own: in one segment with the alert, Wireshark takes Demand Active for licensing too.
-            await self._flush_if_possible()
+            self._collect()
             self._machine.activate(*self._size, self._color_depth)
             self._wire.milestone("demand_active")
-        await self._flush_if_possible()
+        self._wake_writer()
 
     async def authenticate_client_to_session(self) -> ReconnectClaim:
         """IWRdsProtocolConnection.AuthenticateClientToSession: the client's auto-reconnect cookie, if it sent one.
@@ -331,29 +371,31 @@ class RdpConnection(ProtocolConnection):
         session_id: SessionId,
         settings: ConnectionSettings,
     ) -> ConnectionSettings:
-        """IWRdsProtocolConnection.LogonNotify: the client is told from a task of our own, for it may not be active."""
+        """IWRdsProtocolConnection.LogonNotify: the client is told by the writing task, for it may not be active."""
         self._logged_on = True
         self._session_id = session_id.session_id
-        self._wire.hide_input(False)
-        if self._tasks is not None:
-            self._tasks.start_soon(self._tell_logon, user_name, domain_name, not settings.disable_auto_reconnect)
+        self._logon = (user_name, domain_name, not settings.disable_auto_reconnect)
+        self._wire.logged_on()
+        self._wake_writer()
         return settings
 
-    async def _tell_logon(self, user_name: str, domain_name: str, auto_reconnect: bool) -> None:
+    def _tell_logon(self) -> None:
         """Save Session Info: [MS-RDPBCGR] 2.2.10.1. Fact 40: IronRDP's client takes none before Font Map."""
-        await self._active.wait()
+        if self._logon is None or self._callback is None or self._machine.state is not ServerState.ACTIVE:
+            return
+        (user_name, domain, auto_reconnect), self._logon = self._logon, None
         secret = None
-        if auto_reconnect and self._callback is not None and self._machine.client_takes_auto_reconnect:
+        if auto_reconnect and self._machine.client_takes_auto_reconnect:
             try:
                 secret = self._callback.issue_reconnect_secret().secret
             except HResultError as error:
                 self._log.debug("no reconnect secret", reason=str(error))
-        notify = bool(self._info.flags & InfoFlags.INFO_LOGONNOTIFY)
-        if notify or secret is not None:
+            else:
+                self._wire.hide(secret)
+        if secret is not None or self._info.flags & InfoFlags.INFO_LOGONNOTIFY:
             self._machine.send_save_session_info(
-                user_name=user_name, domain=domain_name, session_id=self._session_id, reconnect_secret=secret
+                user_name=user_name, domain=domain, session_id=self._session_id, reconnect_secret=secret
             )
-        await self._flush_if_possible()
 
     async def disconnect_notify(self) -> None:
         """IWRdsProtocolConnection.DisconnectNotify: show no more of that session."""
@@ -362,15 +404,16 @@ class RdpConnection(ProtocolConnection):
     async def close(self) -> None:
         """IWRdsProtocolConnection.Close: ultimatum, TLS close_notify, FIN ([MS-RDPBCGR] 1.3.1.4)."""
         self._closing.set()
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        if self._is_served:
             await self._tasks_done.wait()  # two tasks must not receive at once: saying goodbye waits for the client
-        self._machine.disconnect(user_requested=False)
-        await self.end_transport()
+        await self.end()
 
-    async def end_transport(self) -> None:
-        """Let the client go. The second call has nothing left to do."""
-        await self._transport.aclose()
+    async def end(self) -> None:
+        """Let the client go: by Close, or by the listener if it does not come so far. Whoever is second waits."""
+        self._machine.disconnect(user_requested=False)
+        self._collect()
+        last_words, self._output = b"".join(self._output), []
+        await self._transport.aclose(last_words)
 
     # Queries
 
@@ -393,7 +436,7 @@ class RdpConnection(ProtocolConnection):
     async def set_error_info(self, error: int) -> None:
         """IWRdsProtocolConnection.SetErrorInfo: sent if a share exists and the client announced it (ERR-01)."""
         if self._machine.send_set_error_info(_errinfo(error)):
-            await self._flush_if_possible()
+            self._wake_writer()
 
 
 def _errinfo(code: int) -> ErrInfo:

@@ -1,18 +1,27 @@
-"""The connection's display: what `GetVideoHandle` hands out, and the task that sends its frames."""
+"""The connection's display: what `GetVideoHandle` hands out, and what of it goes to the client when.
 
-from collections.abc import Callable
+Nothing here waits: the connection's sending task asks when there is something (`due`), and when the client can take it,
+has a piece of it made (`queue_piece`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import trio
 
 from rdpprov.api.devices import Pixels, PointerShape, Rectangle, Screen
-from rdpprov.encoding.bitmap import BitmapEncoder, EncodedBitmap, TileCache, tiles
+from rdpprov.encoding.bitmap import TILE_SHAPES, BitmapEncoder, EncodedBitmap, TileCache, tiles
 from rdpprov.protocol.rdp.server import RdpServerMachine
-from rdpprov.providers.rdp.transport import Transport
 
-CHUNK = 128 * 1024
+PIECE_BYTES = 128 * 1024
 """Bytes of encoded picture that are joined into one write: below 64 KiB TLS costs several times more per byte, and what
 is encoded and not yet sent is all that a frame holds of memory."""
+
+PIECE_PIXELS = 1024 * 1024
+"""Pixels that are encoded at once, however few bytes they become: the event loop is others' too."""
+
+GRAB_WIDTH = 1024
+"""Pixels, about: with 64 rows, the largest part of a screen that is copied at once."""
 
 MIN_FRAME_INTERVAL = 1 / 60
 """Seconds. A client cannot show more, and a busy desktop must not keep the event loop from others."""
@@ -20,53 +29,67 @@ MIN_FRAME_INTERVAL = 1 / 60
 SUPPRESS_DEBOUNCE = 1.0
 """Seconds. Fact 45: mstsc suppresses output during its own handshake; obeying at once gives a black desktop."""
 
+MAX_REFRESH = 64
+"""Rectangles that a client can ask for again one by one; beyond, it gets what is around them all."""
+
 
 class RdpVideoDevice:
     """`VideoDevice` of one RDP client.
 
-    Frames are pulled: damage only wakes the task; it grabs when the client can take something. What is not yet sent
-    is forgotten in favour of what is there then, so there is no queue of frames.
+    Frames are pulled: damage only wakes the sending task. What is not yet sent is forgotten in favour of what is there
+    then, so there is no queue of frames.
 
     Args:
         machine: makes the updates.
-        transport: carries them.
         cache: encoded tiles, shared by all clients of the process.
-        first_frame: called once, when the first whole picture has been handed to the transport.
+        wake: called when `due` may have another answer than before.
+        first_frame: called once, when the first whole picture is queued.
     """
 
     def __init__(
-        self, machine: RdpServerMachine, transport: Transport, cache: TileCache, first_frame: Callable[[], None]
+        self,
+        machine: RdpServerMachine,
+        cache: TileCache,
+        wake: Callable[[], None],
+        first_frame: Callable[[], None],
     ) -> None:
         self._machine = machine
-        self._transport = transport
         self._cache = cache
+        self._wake = wake
         self._first_frame = first_frame
-        self._encoder: BitmapEncoder | None = None
-        self._size = (0, 0)
+        self._encoder: BitmapEncoder | None = None  # of the active share
+        self._size = (0, 0)  # of the client's desktop
         self._screen: Screen | None = None
-        self._wake = trio.Event()
-        self._active = False
+        self._screen_size = (0, 0)  # as the client knows it
         self._connected = False
-        self._damage: list[Rectangle] = []
-        self._pointer: PointerShape | None = None
-        self._frame_sent = False
+        self._has_damage = False
+        self._refresh: list[Rectangle] = []
+        self._frame: Iterator[None] | None = None
+        self._next_frame_at = 0.0
+        self._first_frame_sent = False
         self._suppressed_at: float | None = None
         self.frames = 0
+        """Sent whole."""
 
     # What the service calls
 
     def plug(self, screen: Screen) -> None:
         """Show this screen from now on."""
         self._screen = screen
-        self._wake.set()
+        self._screen_size = (0, 0)
+        self._frame = None
+        self._has_damage = True
+        self._wake()
 
     def unplug(self) -> None:
-        """Show nothing any more."""
-        self._screen = None
+        """Show nothing any more: what is left of a frame that is being sent is nobody's."""
+        self._screen = self._frame = None
 
     def damaged(self) -> None:
-        """There is something to take."""
-        self._wake.set()
+        """There is something to take. Told once a frame, the sending task knows."""
+        if not self._has_damage:
+            self._has_damage = True
+            self._wake()
 
     # What the connection calls
 
@@ -74,12 +97,7 @@ class RdpVideoDevice:
         """Font Map has gone out: the client takes output of this size and depth (FIN-05)."""
         self._encoder = BitmapEncoder(bits_per_pixel=bits_per_pixel, cache=self._cache)
         self._size = (width, height)
-        self._active = True
         self.refresh()
-
-    def deactivated(self) -> None:
-        """Deactivate All: nothing goes out until `activated`."""
-        self._active = False
 
     def connected(self) -> None:
         """ConnectNotify: the session may be shown."""
@@ -89,91 +107,133 @@ class RdpVideoDevice:
     def disconnected(self) -> None:
         """DisconnectNotify: not any more."""
         self._connected = False
+        self._frame = None
 
-    def refresh(self, rectangles: tuple[Rectangle, ...] | None = None) -> None:
+    def refresh(self, rectangles: Iterable[Rectangle] | None = None) -> None:
         """Send these parts again; all if none are named. Refresh Rect, and the end of Suppress Output."""
-        self._damage = [Rectangle(0, 0, *self._size)] if rectangles is None else [*self._damage, *rectangles][-64:]
-        self._wake.set()
+        self._refresh = [self._whole] if rectangles is None else [*self._refresh, *rectangles]
+        if len(self._refresh) > MAX_REFRESH:
+            self._refresh = [_around(self._refresh)]
+        self._has_damage = True
+        self._wake()
 
     def suppress(self, suppressed: bool) -> None:
         """Suppress Output: stop, or go on and redraw (INP-10)."""
-        if suppressed:
-            if self._suppressed_at is None:
-                self._suppressed_at = trio.current_time()
-        elif self._suppressed_at is not None:
-            self._suppressed_at = None
-            self.refresh()
+        if not suppressed:
+            if self._suppressed_at is not None:
+                self._suppressed_at = None
+                self.refresh()
+        elif self._suppressed_at is None:
+            self._suppressed_at = trio.current_time()
 
-    async def run(self) -> None:
-        """Send frames until cancelled.
-
-        Raises:
-            ClientGone: the connection broke, or the client does not take them.
-        """
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            if not (self._active and self._connected) or self._screen is None or self._is_suppressed():
-                continue
-            await self._transport.wait_writable()
-            started = trio.current_time()
-            await self._send_frame()
-            await trio.sleep_until(started + MIN_FRAME_INTERVAL)
+    def due(self) -> float | None:
+        """When the client is to get the next piece of picture, on trio's clock; None: not before ``wake`` is called."""
+        if self._screen is None or self._encoder is None or not self._connected or self._is_suppressed():
+            return None
+        if self._frame is not None:
+            return trio.current_time()
+        return self._next_frame_at if self._has_damage else None
 
     def _is_suppressed(self) -> bool:
         return (
             self._suppressed_at is not None
-            and self._frame_sent
+            and self._first_frame_sent
             and trio.current_time() - self._suppressed_at >= SUPPRESS_DEBOUNCE
         )
 
-    async def _send_frame(self) -> None:
-        screen = self._screen
-        encoder = self._encoder
-        if screen is None or encoder is None:
+    def queue_piece(self) -> None:
+        """Queue the next piece, of about `PIECE_BYTES`, as the screen is now. Nothing if there is none."""
+        due = self.due()
+        if due is None or due > trio.current_time():
             return
-        width, height = min(self._size[0], screen.width), min(self._size[1], screen.height)
-        damage = [*self._damage, *screen.take_damage()]
-        self._damage = []
+        assert self._screen is not None
+        assert self._encoder is not None
+        if self._frame is None:
+            self._has_damage = False
+            self._next_frame_at = trio.current_time() + MIN_FRAME_INTERVAL
+            self._frame = self._draw(self._screen, self._encoder)
+        frame = self._frame
+        if next(frame, _FRAME_IS_OVER) is _FRAME_IS_OVER and self._frame is frame:
+            self._frame = None
+
+    def _draw(self, screen: Screen, encoder: BitmapEncoder) -> Iterator[None]:
+        """Queue a frame; stops behind each piece, and goes on with what the screen shows then."""
+        damage = [*screen.take_damage(), *self._refresh]
+        self._refresh = []
+        if self._screen_size != (screen.width, screen.height):
+            # Also what the screen does not cover any more: the client still shows something there.
+            self._screen_size = (screen.width, screen.height)
+            damage = [self._whole]
         updates: list[EncodedBitmap] = []
-        size = 0
-        for tile in tiles(damage, width, height):
-            if self._screen is not screen or not self._active:
-                return  # another desktop, or another size: what is left of this frame is nobody's any more
-            for update in encoder.encode(screen.grab(tile, _scratch(tile)), tile.left, tile.top):
+        size = pixels = 0
+        for part in _parts(damage, self._size, encoder.bits_per_pixel):
+            if size >= PIECE_BYTES or pixels >= PIECE_PIXELS:
+                self._machine.send_bitmap_updates(updates)
+                updates, size, pixels = [], 0, 0
+                yield
+            pixels += part.width * part.height
+            for update in encoder.encode(_grab(screen, part), part.left, part.top):
                 updates.append(update)
                 size += len(update.data)
-            if size >= CHUNK:
-                await self._send(updates)
-                updates, size = [], 0
-        self._add_pointer(screen)
-        await self._send(updates)
+        self._machine.send_bitmap_updates(updates)
+        self._queue_pointer(screen.take_pointer(), screen.take_pointer_position())
         self.frames += 1
-        if not self._frame_sent and damage:
-            self._frame_sent = True
+        if damage and not self._first_frame_sent:
+            self._first_frame_sent = True
             self._first_frame()
 
-    async def _send(self, updates: list[EncodedBitmap]) -> None:
-        if updates:
-            self._machine.send_bitmap_updates(updates)
-        await self._transport.flush()
-
-    def _add_pointer(self, screen: Screen) -> None:
-        shape = screen.take_pointer()
+    def _queue_pointer(self, shape: PointerShape | None, position: tuple[int, int] | None) -> None:
         if shape is not None:
             self._machine.send_pointer_shape(shape)
-        position = screen.take_pointer_position()
         if position is not None:
             self._machine.send_pointer_position(*position)
 
+    @property
+    def _whole(self) -> Rectangle:
+        return Rectangle(0, 0, *self._size)
 
-_scratch_bytes = np.empty(0, np.uint8)
+
+_FRAME_IS_OVER = object()
 
 
-def _scratch(tile: Rectangle) -> Pixels:
-    """Where to grab a tile. One buffer for all connections: grabbing and encoding never wait in between."""
-    global _scratch_bytes
-    size = tile.width * tile.height * 4
-    if _scratch_bytes.size < size:
-        _scratch_bytes = np.empty(size, np.uint8)
-    return _scratch_bytes[:size].reshape(tile.height, tile.width, 4)
+def _around(rectangles: list[Rectangle]) -> Rectangle:
+    around = rectangles[0]
+    for rectangle in rectangles:
+        around = around.union(rectangle)
+    return around
+
+
+def _parts(damage: list[Rectangle], size: tuple[int, int], bits_per_pixel: int) -> Iterator[Rectangle]:
+    """What is grabbed at once, from top to bottom: bands of at most 64 rows, cut where the encoder's grid is cut too,
+    so that its tiles keep their shape."""
+    columns = TILE_SHAPES[bits_per_pixel][0]
+    step = columns * (GRAB_WIDTH // columns)
+    for band in tiles(damage, *size):
+        left = band.left
+        while left < band.right:
+            right = min(left - left % step + step, band.right)
+            yield Rectangle(left, band.top, right, band.bottom)
+            left = right
+
+
+_scratch = np.empty(0, np.uint8)
+
+
+def _grab(screen: Screen, part: Rectangle) -> Pixels:
+    """A part of the client's desktop: what the screen shows there, and black beside it.
+
+    The result is valid until the next call. One buffer for all connections: nobody waits between grabbing and encoding.
+    """
+    global _scratch
+    size = part.width * part.height * 4
+    if _scratch.size < size:
+        _scratch = np.empty(size, np.uint8)
+    out = _scratch[:size].reshape(part.height, part.width, 4)
+    covered = part.intersection(Rectangle(0, 0, screen.width, screen.height))
+    if covered == part:
+        return screen.grab(part, out)
+    out[...] = 0
+    if not covered.is_empty():
+        left, top = covered.left - part.left, covered.top - part.top
+        out[top : top + covered.height, left : left + covered.width] = screen.grab(covered)
+    return out

@@ -9,6 +9,10 @@ import trio
 from rdpprov.errors import RemoteProtocolError
 
 
+class CrowdedOut(RemoteProtocolError):  # noqa: N818 - it happens to a client that may have done nothing wrong
+    """The client had to go, because there were too many that had not said yet who they are."""
+
+
 class HalfOpenClients:
     """The listener's clients before OnConnected.
 
@@ -19,8 +23,9 @@ class HalfOpenClients:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._by_address: dict[str, OrderedDict[trio.CancelScope, None]] = {}
         self._count = 0
+        # Of each address the clients, oldest first; no address without any.
+        self._by_address: dict[str, OrderedDict[trio.CancelScope, None]] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -30,10 +35,10 @@ class HalfOpenClients:
         """Count a client in for the length of the block.
 
         Raises:
-            RemoteProtocolError: on leaving, the client was crowded out.
+            CrowdedOut: on leaving, it had to go.
         """
         if self._count >= self._limit:
-            self._drop_one(address)
+            self.make_room(address)
         with trio.CancelScope() as scope:
             self._by_address.setdefault(address, OrderedDict())[scope] = None
             self._count += 1
@@ -42,23 +47,25 @@ class HalfOpenClients:
             finally:
                 self._forget(address, scope)
         if scope.cancelled_caught:
-            raise RemoteProtocolError(f"crowded out: more than {self._limit} clients have not said who they are")
+            raise CrowdedOut("crowded out: too many clients have not said who they are")
 
-    def _drop_one(self, address: str) -> None:
-        scopes = self._by_address.get(address) or max(self._by_address.values(), key=len)
-        oldest = next(iter(scopes))
+    def make_room(self, address: str | None = None) -> None:
+        """Let one client go, if there is any; for a newcomer of this address, or of one that is not known yet."""
+        if not self._by_address:
+            return
+        if address not in self._by_address:
+            address = max(self._by_address, key=lambda known: len(self._by_address[known]))
+        assert address is not None
+        oldest = next(iter(self._by_address[address]))
         oldest.cancel()
         # It leaves the table at once, not when its task gets to run: the next newcomer must not pick it again.
-        for owner, members in self._by_address.items():
-            if oldest in members:
-                self._forget(owner, oldest)
-                break
+        self._forget(address, oldest)
 
     def _forget(self, address: str, scope: trio.CancelScope) -> None:
-        members = self._by_address.get(address)
-        if members is None or scope not in members:
+        clients = self._by_address.get(address)
+        if clients is None or scope not in clients:
             return
-        del members[scope]
+        del clients[scope]
         self._count -= 1
-        if not members:
+        if not clients:
             del self._by_address[address]

@@ -23,11 +23,12 @@ class RdpInputDevices:
         self._sink = None
 
     def deliver(self, events: Iterable[InputEvent]) -> None:
-        """Hand on what the client sent."""
+        """Hand on what the client sent, in its order."""
         self._last_input = trio.current_time()
-        if self._sink is not None:
-            for event in events:
-                self._sink.input_event(event)
+        for event in events:
+            if self._sink is None:  # looked at each time: an event may be the one that ends the session
+                return
+            self._sink.input_event(event)
 
     @property
     def idle_milliseconds(self) -> int:

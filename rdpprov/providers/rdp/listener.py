@@ -12,10 +12,13 @@ from rdpprov.api.devices import TaskStatus
 from rdpprov.api.enums import ListenerSettingLevel
 from rdpprov.errors import HResultError, RdpProvError
 from rdpprov.providers.rdp.connection import RdpConnection
-from rdpprov.providers.rdp.half_open import HalfOpenClients
+from rdpprov.providers.rdp.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.options import RdpListenerOptions
 from rdpprov.security.certificates import self_signed_certificate
 from rdpprov.security.tls import server_context
+
+RETRY_INTERVAL = 0.02
+"""Seconds between tries to accept when descriptors are short; each time a half-open client goes."""
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
@@ -62,6 +65,7 @@ class RdpListener(ProtocolListener):
     async def _accept(
         self, listener: trio.SocketListener, clients: trio.Nursery, callback: ProtocolListenerCallback
     ) -> None:
+        is_full = False
         async with listener:
             while True:
                 try:
@@ -69,11 +73,14 @@ class RdpListener(ProtocolListener):
                 except OSError as error:
                     if error.errno not in OUT_OF_RESOURCES:
                         raise
-                    # Out of descriptors: those who are half open will be gone at their time limit.
-                    self._log.error("cannot accept a client", reason=os.strerror(error.errno))
-                    await trio.sleep(0.1)
-                    continue
-                clients.start_soon(self._serve, stream, callback)
+                    if not is_full:  # once, not for each try: a log must not fill the disk as well
+                        self._log.error("cannot accept clients", reason=os.strerror(error.errno))
+                    is_full = True
+                    self._half_open.make_room()
+                    await trio.sleep(RETRY_INTERVAL)
+                else:
+                    is_full = False
+                    clients.start_soon(self._serve, stream, callback)
 
     async def _serve(self, stream: trio.SocketStream, callback: ProtocolListenerCallback) -> None:
         """One client, from its first byte on. Whatever is wrong with it ends here."""
@@ -88,6 +95,9 @@ class RdpListener(ProtocolListener):
             with self._half_open.admitted(peer[0]):
                 await connection.introduce()
             await connection.serve(callback)
+        except CrowdedOut as error:
+            log.info("client dropped before it was known", reason=str(error), state=connection.stage)
+            await trio.aclose_forcefully(stream)  # no goodbye: its place is needed now
         except HResultError as error:
             log.warning("service refused the client", reason=str(error))
         except RdpProvError as error:
@@ -97,4 +107,4 @@ class RdpListener(ProtocolListener):
             log.exception("connection failed")
         finally:
             with trio.CancelScope(shield=True):
-                await connection.end_transport()
+                await connection.end()

@@ -1,7 +1,12 @@
-"""One client's byte stream: TCP, then TLS on top of it. Joins what there is to write into few, large writes."""
+"""One client's byte stream: TCP, then TLS on top of it.
+
+TLS runs on memory buffers here, not in `trio.SSLStream`: so the buffers have a bound, and the goodbye can be said
+without waiting for, or stumbling over, what the client was still sending.
+"""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -9,6 +14,12 @@ from rdpprov.errors import RemoteProtocolError
 
 RECEIVE_SIZE = 16 * 1024
 """Bytes read at a time: a client sends little, and every connection may be holding one such buffer."""
+
+RECORD_SIZE = 16 * 1024
+"""Bytes that are encrypted at a time, a whole TLS record: a memory buffer keeps the size that it once had."""
+
+WRITE_SIZE = 64 * 1024
+"""Bytes that are written at a time, each time within the limit: a slow client makes progress, a dead one does not."""
 
 LINGER = 2.0
 """Seconds for the client to end its side after we have ended ours ([MS-RDPBCGR] 1.3.1.4.2): closing earlier can
@@ -19,67 +30,93 @@ class ClientGone(RemoteProtocolError):  # noqa: N818 - an event of the network a
     """The connection is closed, broken, or takes no bytes any more."""
 
 
-class PrefixedStream(trio.abc.Stream):
-    """A stream some of whose bytes have already been read: a ClientHello that came with the X.224 request."""
+class _Tls:
+    """The server's end of TLS, on memory buffers."""
 
-    def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
-        self._prefix = prefix
-        self._stream = stream
+    def __init__(self, context: ssl.SSLContext, already_received: bytes) -> None:
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._received.write(already_received)
+        self._end = context.wrap_bio(self._received, self._to_send, server_side=True)
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """First the prefix, then the stream."""
-        if not self._prefix:
-            return bytes(await self._stream.receive_some(max_bytes))
-        await trio.lowlevel.checkpoint()
-        cut = len(self._prefix) if max_bytes is None else max_bytes
-        data, self._prefix = self._prefix[:cut], self._prefix[cut:]
-        return data
+    def receive_records(self, records: bytes) -> None:
+        """Take what came in."""
+        self._received.write(records)
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """To the stream."""
-        await self._stream.send_all(data)
+    def records_to_send(self) -> bytes:
+        """What is to go out."""
+        return self._to_send.read()
 
-    async def wait_send_all_might_not_block(self) -> None:
-        """Of the stream."""
-        await self._stream.wait_send_all_might_not_block()
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is over."""
+        try:
+            self._end.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
 
-    async def aclose(self) -> None:
-        """Of the stream."""
-        await self._stream.aclose()
+    def decrypt(self) -> bytes | None:
+        """Bytes of the client; empty at its close_notify, None if more records are needed."""
+        try:
+            return self._end.read(RECEIVE_SIZE)
+        except ssl.SSLWantReadError:
+            return None
+
+    def encrypt(self, data: bytes) -> bytes:
+        """The records of these bytes, behind what TLS itself had to say (a key update)."""
+        view, records = memoryview(data), []
+        for start in range(0, len(data), RECORD_SIZE):
+            self._end.write(view[start : start + RECORD_SIZE])
+            records.append(self._to_send.read())
+        return b"".join(records)
+
+    def close(self) -> bytes:
+        """The record that says that nothing more comes: close_notify."""
+        with suppress(ssl.SSLError):  # always: the client's is not here yet, and not waited for
+            self._end.unwrap()
+        return self._to_send.read()
 
 
 class Transport:
-    """The bytes of one client.
+    """The bytes of one client. One task may receive while another sends.
 
     Args:
         stream: as accepted.
-        pending: takes all that is waiting to be sent out of the machine.
         send_timeout: seconds after which a client that accepts nothing is given up.
     """
 
-    def __init__(self, stream: trio.abc.Stream, pending: Callable[[], bytes], send_timeout: float) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, send_timeout: float) -> None:
         self._stream = stream
-        self._pending = pending
         self._send_timeout = send_timeout
-        self._sending = trio.Lock()
+        self._tls: _Tls | None = None
+        self._is_whole = True
+        """Nothing has been sent in part: half a record is the end of the stream."""
+        self._closing = trio.Lock()
+        self._closed = False
         self.bytes_in = 0
+        """Inside TLS, like `bytes_out`."""
         self.bytes_out = 0
         self.writes = 0
 
     async def start_tls(self, context: ssl.SSLContext, already_received: bytes) -> None:
         """Let TLS begin.
 
+        Args:
+            context: of a server.
+            already_received: a ClientHello that came with the X.224 request, or the beginning of one.
+
         Raises:
             ClientGone: the handshake failed; the reason says how.
         """
-        below = PrefixedStream(already_received, self._stream) if already_received else self._stream
-        # Not https_compatible: the client's FIN without close_notify is reported either way, and ours is always sent.
-        stream = trio.SSLStream(below, context, server_side=True)
+        self._tls = tls = _Tls(context, already_received)
         try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            raise ClientGone(f"TLS handshake failed: {_cause(error)}") from error
-        self._stream = stream
+            while not tls.shake_hands():
+                await self._send(tls.records_to_send())
+                tls.receive_records(await self._receive("in the TLS handshake"))
+        except ssl.SSLError as error:
+            with suppress(ClientGone):  # the alert
+                await self._send(tls.records_to_send())
+            raise ClientGone(f"TLS handshake failed: {_reason(error)}") from error
+        await self._send(tls.records_to_send())
 
     async def receive_some(self) -> bytes:
         """Wait for bytes.
@@ -87,76 +124,97 @@ class Transport:
         Raises:
             ClientGone: there will be none.
         """
-        try:
-            data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ClientGone(f"connection broke: {_cause(error)}") from error
-        if not data:
-            raise ClientGone("client closed the connection")
+        data = await (self._receive() if self._tls is None else self._receive_tls(self._tls))
         self.bytes_in += len(data)
         return data
 
-    async def flush(self) -> None:
-        """Send all that is pending. Whoever waits for another's write finds its own bytes already joined to it.
+    async def _receive_tls(self, tls: _Tls) -> bytes:
+        try:
+            while (data := tls.decrypt()) is None:
+                tls.receive_records(await self._receive("without TLS close_notify"))
+        except ssl.SSLError as error:
+            raise ClientGone(f"TLS failed: {_reason(error)}") from error
+        if not data:
+            raise ClientGone("client closed the connection")
+        return data
+
+    async def _receive(self, how: str = "") -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ClientGone(f"connection broke: {_reason(error)}") from error
+        if not data:
+            raise ClientGone(f"client closed the connection {how}".rstrip())
+        return data
+
+    async def send_all(self, data: bytes) -> None:
+        """Send bytes. Cancelled, it has sent a part of them, and nothing can be sent any more.
 
         Raises:
             ClientGone: the connection broke, or the client accepted nothing for ``send_timeout``.
         """
-        async with self._sending:
-            data = self._pending()
-            if not data:
-                return
+        self.bytes_out += len(data)
+        self.writes += 1
+        if self._tls is not None:
             try:
-                with trio.fail_after(self._send_timeout):
-                    await self._stream.send_all(data)
-            except trio.TooSlowError:
-                raise ClientGone(f"client accepted nothing for {self._send_timeout:g} s") from None
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                raise ClientGone(f"connection broke: {_cause(error)}") from error
-            self.bytes_out += len(data)
-            self.writes += 1
+                data = self._tls.encrypt(data)
+            except ssl.SSLError as error:  # it failed in receiving before
+                raise ClientGone(f"TLS failed: {_reason(error)}") from error
+        await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        if not self._is_whole:
+            raise ClientGone("connection broke: a write was given up")
+        view = memoryview(data)
+        self._is_whole = False
+        for start in range(0, len(data), WRITE_SIZE):
+            await self._patiently(self._stream.send_all, view[start : start + WRITE_SIZE])
+        self._is_whole = True
 
     async def wait_writable(self) -> None:
         """Wait until the client may take something: a frame that is grabbed then is fresh when it leaves.
 
         Raises:
-            ClientGone: the connection broke.
+            ClientGone: the connection broke, or the client accepted nothing for ``send_timeout``.
         """
+        await self._patiently(self._stream.wait_send_all_might_not_block)
+
+    async def _patiently(self, operation: Callable[..., Awaitable[None]], *args: object) -> None:
         try:
-            async with self._sending:
-                await self._stream.wait_send_all_might_not_block()
+            with trio.fail_after(self._send_timeout):
+                await operation(*args)
+        except trio.TooSlowError:
+            raise ClientGone(f"client accepted nothing for {self._send_timeout:g} s") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ClientGone(f"connection broke: {_cause(error)}") from error
+            raise ClientGone(f"connection broke: {_reason(error)}") from error
 
-    async def aclose(self) -> None:
-        """Send what is pending, say goodbye (TLS close_notify, then FIN), and wait a little for the client's end.
+    async def aclose(self, last_words: bytes = b"") -> None:
+        """Send the last bytes, say goodbye (TLS close_notify, then FIN), and wait a little for the client's end.
 
-        Nobody may be receiving any more. Never fails, and takes no longer than `LINGER`.
+        Nobody may be sending or receiving any more. Never fails, and takes no longer than `LINGER`. A second caller
+        waits for the first.
         """
-        with trio.move_on_after(LINGER, shield=True):
-            try:
-                await self.flush()
-                await self._goodbye()
-            except ClientGone:
-                pass
-        await trio.aclose_forcefully(self._stream)
+        async with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            with trio.move_on_after(LINGER, shield=True), suppress(ClientGone, trio.BrokenResourceError):
+                if last_words:
+                    await self.send_all(last_words)
+                await self._say_goodbye()
+            await trio.aclose_forcefully(self._stream)
 
-    async def _goodbye(self) -> None:
-        try:
-            if isinstance(self._stream, trio.SSLStream):
-                # Without TLS 1.3's half-close: unwrap sends our close_notify and waits for the client's.
-                below = await self._stream.unwrap()
-                await trio.aclose_forcefully(below[0])
-            elif isinstance(self._stream, trio.SocketStream):
-                await self._stream.send_eof()
-                while await self._stream.receive_some(RECEIVE_SIZE):
-                    pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+    async def _say_goodbye(self) -> None:
+        if self._tls is not None:
+            await self._send(self._tls.close())
+        await self._stream.send_eof()
+        # Read on, whatever it is: closing a socket with unread bytes resets the connection.
+        while await self._receive():
             pass
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost reason: trio wraps what TLS and the socket say."""
+def _reason(error: BaseException) -> str:
+    """The innermost one: trio wraps what the socket says."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, ssl.SSLError) and error.reason:

@@ -1,32 +1,49 @@
 """What a connection's trace gets to know about the wire: milestones, and plain bytes if somebody asked for them."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
 import trio
 
 from rdpprov.api import ProtocolConnectionCallback
+from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.rdp.framing import SESSION_LIMIT, UnitSplitter
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
+from rdpprov.wire.rdp.mcs import MCS_GLOBAL_CHANNEL_ID, SendDataRequest, unpack_domain_pdu
+from rdpprov.wire.rdp.security import BasicSecurityHeader
+from rdpprov.wire.rdp.share import PduType2, ShareDataPdu, unpack_share_pdu
+from rdpprov.wire.rdp.tpkt import UnitKind
+from rdpprov.wire.rdp.x224 import TPDU_DATA, data_payload
 
-MAX_HELD = 32 * 1024
-"""Bytes kept before anybody can be asked whether they are wanted; a client that needs more is not recorded."""
+MAX_HELD = 8 * 1024
+"""Bytes kept before anybody can be asked whether they are wanted: about three times what clients need until Client
+Info. One that needs more is not recorded."""
+
+_TPKT_HEADER_SIZE = 4
+_SECURITY_HEADER_SIZE = BasicSecurityHeader.LAYOUT.size
 
 
 @attrs.define
 class WireTrace:
     """Milestones and bytes of one connection.
 
-    A trace begins with OnConnected, but the wire does not: what comes before is kept here until `attach`. Secrets go no
-    further: the password in Client Info is overwritten at equal length, and bytes that come in between Font Map and
-    LogonNotify are left out, for a password may be typed in them.
+    A trace begins with OnConnected, but the wire does not: what comes before is kept here until `attach`.
+
+    Secrets go no further. What comes in is traced PDU by PDU: the password in Client Info and the auto-reconnect
+    verifier behind it are overwritten at equal length, and until `logged_on` input is left out, for a password may be
+    typed in it. What goes out loses the secret of the auto-reconnect cookie (`hide`).
     """
 
     _callback: ProtocolConnectionCallback | None = None
     _wanted: bool = True
-    _hide_input: bool = False
     _held: list[tuple[float, Literal["in", "out"], bytes]] = attrs.field(factory=list, repr=False)
     _held_size: int = 0
     _milestones: list[tuple[float, str, dict[str, object]]] = attrs.field(factory=list)
+    _incoming: UnitSplitter = attrs.field(factory=lambda: UnitSplitter(SESSION_LIMIT), repr=False)
+    _client_info_seen: bool = False
+    _input_hidden: bool = True
+    _secret: bytes = attrs.field(default=b"", repr=False)
 
     def milestone(self, name: str, **fields: object) -> None:
         """Something has happened that a reader of the trace looks for."""
@@ -37,40 +54,25 @@ class WireTrace:
 
     def received(self, data: bytes) -> None:
         """Bytes came in, inside TLS or before it."""
-        if self._wanted and not self._hide_input:
-            self._record("in", data)
+        self._take("in", data)
 
     def sent(self, data: bytes) -> None:
         """Bytes go out."""
-        if self._wanted:
-            self._record("out", data)
+        self._take("out", data)
 
-    def hide_input(self, hide: bool) -> None:
-        """Whether what comes in may hold a password that is being typed."""
-        self._hide_input = hide
+    def was_not_ours(self, size: int) -> None:
+        """The last bytes that came in are TLS's, not the protocol's."""
+        if size and self._held:
+            time, direction, data = self._held[-1]
+            self._held[-1] = time, direction, data[:-size]
 
-    def hide_password(self, info: ClientInfo) -> None:
-        """Overwrite the password of the Client Info that has just come."""
-        incoming = b"".join(data for _, direction, data in self._held if direction == "in")
-        if not info.password or not incoming:
-            return
-        # The password stands between the user name and the shell, each with its terminator: no other place looks so.
-        encoding = "utf-16-le" if info.flags & InfoFlags.INFO_UNICODE else "latin-1"
-        end = "\0".encode(encoding)
-        user, secret = (text.encode(encoding, "surrogatepass") for text in (info.user_name, info.password))
-        at = incoming.rfind(user + end + secret + end)
-        if at < 0:  # a code page that we only approximate: better no bytes than a password
-            self._held = [held for held in self._held if held[1] == "out"]
-            return
-        at += len(user) + len(end)
-        hidden = incoming[:at] + b"*" * len(secret) + incoming[at + len(secret) :]
-        position = 0
-        held = []
-        for time, direction, data in self._held:
-            if direction == "in":
-                data, position = hidden[position : position + len(data)], position + len(data)
-            held.append((time, direction, data))
-        self._held = held
+    def logged_on(self) -> None:
+        """From now on no password is typed here."""
+        self._input_hidden = False
+
+    def hide(self, secret: bytes) -> None:
+        """Overwrite this where it goes out. It goes out in one piece."""
+        self._secret = secret
 
     def attach(self, callback: ProtocolConnectionCallback) -> None:
         """The trace exists now: hand over what was kept."""
@@ -79,18 +81,89 @@ class WireTrace:
         for time, name, fields in self._milestones:
             callback.trace_event(name, fields, ago=now - time)
         self._milestones = []
-        self._wanted = callback.traces_wire and self._held_size <= MAX_HELD
-        if self._wanted:
-            for time, direction, data in self._held:
-                callback.trace_wire(direction, data, ago=now - time)
-        self._held = []
+        self._wanted = self._wanted and callback.traces_wire
+        held, self._held = self._held, []
+        for time, direction, data in held:
+            self._trace(callback, direction, data, now - time)
 
-    def _record(self, direction: Literal["in", "out"], data: bytes) -> None:
+    def _take(self, direction: Literal["in", "out"], data: bytes) -> None:
+        if not self._wanted:
+            return
         if self._callback is not None:
-            self._callback.trace_wire(direction, data)
+            self._trace(self._callback, direction, data, 0.0)
             return
         self._held_size += len(data)
         if self._held_size <= MAX_HELD:
             self._held.append((trio.current_time(), direction, data))
         else:
+            self._wanted = False
             self._held = []
+
+    def _trace(
+        self, callback: ProtocolConnectionCallback, direction: Literal["in", "out"], data: bytes, ago: float
+    ) -> None:
+        if not self._wanted:
+            return
+        if direction == "out":
+            if self._secret:
+                data = data.replace(self._secret, b"*" * len(self._secret))
+            callback.trace_wire("out", data, ago=ago)
+            return
+        self._incoming.receive_data(data)
+        try:
+            for unit in self._public_units():
+                callback.trace_wire("in", unit, ago=ago)
+        except RemoteProtocolError:
+            self._wanted = False  # the machine will say what is wrong; where units are lost, so is what is secret
+
+    def _public_units(self) -> Iterator[bytes]:
+        while (found := self._incoming.next_unit(fast_path=True)) is not None:
+            kind, unit = found
+            data = None if kind is UnitKind.FAST_PATH else _io_data(unit)
+            if data is not None and not self._client_info_seen:
+                self._client_info_seen = True
+                yield _without_credentials(unit, len(unit) - len(data) + _SECURITY_HEADER_SIZE)
+            elif not self._input_hidden or (kind is UnitKind.TPKT and (data is None or not _has_input(data))):
+                yield unit
+
+
+def _io_data(unit: bytes) -> bytes | None:
+    """The data of a TPKT on the I/O channel: it takes all of the rest of the unit. None: something else."""
+    tpdu = unit[_TPKT_HEADER_SIZE:]
+    if tpdu[1] != TPDU_DATA:
+        return None
+    payload = data_payload(tpdu)
+    if not payload or payload[0] >> 2 != SendDataRequest.CHOICE:
+        return None
+    pdu = unpack_domain_pdu(payload)
+    if isinstance(pdu, SendDataRequest) and pdu.channel_id == MCS_GLOBAL_CHANNEL_ID:
+        return pdu.user_data
+    return None
+
+
+def _has_input(data: bytes) -> bool:
+    while data:
+        pdu, data = unpack_share_pdu(data)
+        if isinstance(pdu, ShareDataPdu) and pdu.pdu_type2 == PduType2.PDUTYPE2_INPUT:
+            return True
+    return False
+
+
+def _without_credentials(unit: bytes, start: int) -> bytes:
+    """Client Info with its password and its auto-reconnect cookie overwritten.
+
+    Args:
+        unit: the whole PDU.
+        start: where TS_INFO_PACKET begins in it.
+    """
+    info = ClientInfo.unpack(unit[start:])
+    _, flags, domain, user_name, password, *_ = ClientInfo.LAYOUT.unpack_from(unit, start)
+    terminator = 2 if flags & InfoFlags.INFO_UNICODE else 1
+    at = start + ClientInfo.LAYOUT.size + domain + terminator + user_name + terminator
+    hidden: bytes = unit[:at] + b"*" * password + unit[at + password :]
+    if cookie := info.auto_reconnect_cookie:
+        at = hidden.rindex(cookie)
+        # Length, version and session may be known, and make it a cookie still; the verifier is worth a password.
+        known = len(cookie) - 16 if info.auto_reconnect is not None else 0
+        hidden = hidden[: at + known] + b"*" * (len(cookie) - known) + hidden[at + len(cookie) :]
+    return hidden
