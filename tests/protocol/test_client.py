@@ -8,7 +8,7 @@ import pytest
 from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, PointerMotion, Rectangle
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
 from rdpprov.protocol.rdp.activation import server_capabilities
-from rdpprov.protocol.rdp.client import CLIENT_SHARE_TRANSITIONS, ClientOptions, ClientState, decode_pointer
+from rdpprov.protocol.rdp.client import CLIENT_SHARE_TRANSITIONS, ClientOptions, ClientState, pointer_shape
 from rdpprov.protocol.rdp.events import (
     NEED_DATA,
     PAUSED,
@@ -215,15 +215,15 @@ def test_pointers_of_all_depths_have_a_shape():
     for depth in (4, 8, 16):
         and_size, xor_size = mask_lengths(2, 2, depth)
         pointer = NewPointer(depth, 0, 0, 0, 2, 2, bytes(xor_size), bytes(and_size))
-        assert decode_pointer(pointer) is DEFAULT_POINTER
+        assert pointer_shape(pointer) is DEFAULT_POINTER
     # 1 bit a pixel: from the top down; white, black, transparent
     pointer = NewPointer(1, 0, 1, 1, 3, 2, b"\x80\x00\x00\x00", b"\x20\x00\xe0\x00")
     expected = [[[255] * 4, [0, 0, 0, 255], [0] * 4], [[0] * 4] * 3]
-    assert np.array_equal(decode_pointer(pointer).pixels, np.array(expected, np.uint8))
-    # 24 bits: from the bottom up
-    pointer = NewPointer(24, 0, 0, 0, 1, 2, b"\x01\x02\x03\x00\x04\x05\x06\x00", b"\x80\x00\x00\x00")
-    assert decode_pointer(pointer).pixels.tolist() == [[[4, 5, 6, 255]], [[1, 2, 3, 0]]]
-    assert decode_pointer(NewPointer(32, 0, 0, 0, 0, 0, b"", b"")) is HIDDEN_POINTER
+    assert np.array_equal(pointer_shape(pointer).pixels, np.array(expected, np.uint8))
+    # 24 bits: from the bottom up; where the mask says "screen", black is transparent
+    pointer = NewPointer(24, 0, 0, 0, 1, 2, b"\x00\x00\x00\x00\x04\x05\x06\x00", b"\x80\x00\x00\x00")
+    assert pointer_shape(pointer).pixels.tolist() == [[[4, 5, 6, 255]], [[0, 0, 0, 0]]]
+    assert pointer_shape(NewPointer(32, 0, 0, 0, 0, 0, b"", b"")) is HIDDEN_POINTER
 
 
 def test_the_owner_is_told_when_it_sends_out_of_turn(server):

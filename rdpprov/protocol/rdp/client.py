@@ -15,9 +15,9 @@ from struct import Struct
 from typing import Final
 
 import attrs
-import numpy as np
 
 from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, InputEvent, PointerShape, Rectangle
+from rdpprov.codecs.pointer import decode_pointer
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
 from rdpprov.protocol.rdp.channels import MESSAGE_LIMIT, ChannelAssembler, pack_chunks
 from rdpprov.protocol.rdp.events import (
@@ -437,7 +437,7 @@ class RdpClientMachine:
             case _:
                 if pointer.cache_index >= _POINTER_CACHE_SIZE:
                     raise RemoteProtocolError(f"pointer under index {pointer.cache_index} of {_POINTER_CACHE_SIZE}")
-                shape = decode_pointer(pointer)
+                shape = pointer_shape(pointer)
                 self._pointers[pointer.cache_index] = shape
                 self._events.append(PointerReceived(shape))
 
@@ -777,29 +777,17 @@ def client_capabilities(options: ClientOptions, width: int, height: int, color_d
     return tuple(sets)
 
 
-def decode_pointer(pointer: ColorPointer | NewPointer | LargePointer) -> PointerShape:
+def pointer_shape(pointer: ColorPointer | NewPointer | LargePointer) -> PointerShape:
     """The shape of a pointer update. Of depths that need a palette, or that servers disagree about, the client's own
-    arrow."""
+    arrow.
+
+    Raises:
+        CodecError: masks that do not fit the size.
+    """
     width, height, depth = pointer.width, pointer.height, pointer.xor_bpp
     if not width or not height:
         return HIDDEN_POINTER
     if depth not in (1, 24, 32):
         return DEFAULT_POINTER
-    top_down = depth == 1  # as real clients read it
-    masked = _bits(pointer.and_mask_data, width, height)
-    pixels = np.zeros((height, width, 4), np.uint8)
-    if depth == 1:
-        pixels[..., :3] = _bits(pointer.xor_mask_data, width, height)[..., np.newaxis] * np.uint8(255)
-    else:
-        rows = np.frombuffer(pointer.xor_mask_data, np.uint8).reshape(height, -1)
-        pixels[..., : depth // 8] = rows[:, : width * depth // 8].reshape(height, width, depth // 8)
-    if depth != 32:
-        pixels[..., 3] = np.where(masked, 0, 255)
-    if not top_down:
-        pixels = pixels[::-1].copy()
+    pixels = decode_pointer(pointer.xor_mask_data, pointer.and_mask_data, width, height, depth)
     return PointerShape(width, height, pointer.hot_spot_x, pointer.hot_spot_y, pixels)
-
-
-def _bits(mask: bytes, width: int, height: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    rows = np.frombuffer(mask, np.uint8).reshape(height, -1)
-    return np.unpackbits(rows, axis=1)[:, :width]

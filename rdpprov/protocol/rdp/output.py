@@ -15,9 +15,9 @@ from struct import Struct
 from typing import ClassVar, Final, Protocol
 
 import attrs
-import numpy as np
 
 from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, PointerShape
+from rdpprov.codecs.pointer import POINTER_96, encode_pointer
 from rdpprov.wire.rdp.bitmap import BitmapFlags, CompressedDataHeader, UpdateType
 from rdpprov.wire.rdp.capabilities import (
     CapabilitySet,
@@ -233,7 +233,7 @@ class OutputWriter:
             if index is None:
                 index = self._free_slot()
                 self._pointers[digest] = index
-                self._send_pointer(encode_pointer(shape, index, self.limits))
+                self._send_pointer(pointer_update(shape, index, self.limits))
             else:
                 self._pointers.move_to_end(digest)
                 self._send_pointer(CachedPointer(index))
@@ -276,10 +276,10 @@ def _pack_bitmap(bitmap: EncodedBitmap, flags: int, data: bytes) -> bytes:
 
 
 def _compressed_header(bitmap: EncodedBitmap) -> bytes:
-    row = bitmap.width * ((bitmap.bits_per_pixel + 7) // 8)
+    row = bitmap.width * ((bitmap.bits_per_pixel + 7) // 8)  # bytes; a multiple of four, as the width is
     return CompressedDataHeader(
         cb_comp_main_body_size=len(bitmap.data),
-        cb_scan_width=bitmap.width,
+        cb_scan_width=row,
         cb_uncompressed_size=min(row * bitmap.height, 0xFFFF),
     ).pack()
 
@@ -316,34 +316,18 @@ def _digest(shape: PointerShape) -> bytes:
     return blake2b(numbers + shape.pixels.tobytes(), digest_size=16).digest()
 
 
-def encode_pointer(shape: PointerShape, index: int, limits: OutputLimits) -> ColorPointer | NewPointer | LargePointer:
-    """A shape as the client can take it; one that is too large becomes smaller.
+def pointer_update(shape: PointerShape, index: int, limits: OutputLimits) -> ColorPointer | NewPointer | LargePointer:
+    """A shape as the client can take it; one that is too large is cut around its tip.
 
     Args:
         shape: of at least one pixel.
         index: where the client keeps it.
         limits: what the client takes.
     """
-    pixels = shape.pixels
-    step = -(-max(shape.width, shape.height) // limits.pointer_size)
-    pixels = pixels[::step, ::step]
-    height, width = pixels.shape[:2]
-    hot_x, hot_y = min(shape.hot_x // step, width - 1), min(shape.hot_y // step, height - 1)
-    transparent = pixels[..., 3] < 128
-    # Alpha decides where it is known. For the others the AND mask does, and where it says "transparent" a color other
-    # than black would invert the screen (rdesktop ignores alpha).
-    xor_mask = pixels.copy()
-    xor_mask[transparent, :3] = 0
-    and_mask = _padded(np.packbits(transparent, axis=1))
+    depth = 32 if limits.new_pointers else 24
+    encoded = encode_pointer(shape.pixels, shape.hot_x, shape.hot_y, bits_per_pixel=depth, max_side=limits.pointer_size)
+    place = (index, encoded.hot_x, encoded.hot_y, encoded.width, encoded.height)
     if not limits.new_pointers:
-        return ColorPointer(index, hot_x, hot_y, width, height, _padded(xor_mask[..., :3]), and_mask)
-    kind = NewPointer if max(width, height) <= 96 else LargePointer
-    return kind(32, index, hot_x, hot_y, width, height, _padded(xor_mask), and_mask)
-
-
-def _padded(rows: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
-    """Rows from the bottom up, each padded to two bytes."""
-    flat = rows.reshape(rows.shape[0], -1)[::-1]
-    if flat.shape[1] % 2:
-        flat = np.pad(flat, ((0, 0), (0, 1)))
-    return flat.tobytes()
+        return ColorPointer(*place, encoded.xor_mask, encoded.and_mask)
+    kind = NewPointer if max(encoded.width, encoded.height) <= POINTER_96 else LargePointer
+    return kind(depth, *place, encoded.xor_mask, encoded.and_mask)

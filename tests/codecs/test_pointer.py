@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.codecs.errors import CodecError
-from rdpprov.encoding.pointer import LARGE_POINTER, POINTER, POINTER_96, decode_pointer, encode_pointer
+from rdpprov.codecs.pointer import LARGE_POINTER, POINTER, POINTER_96, decode_pointer, encode_pointer
 from rdpprov.errors import LocalProtocolError
 
 
