@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import HResultError
+from rdpprov.errors import ConfigurationError, HResultError
 from rdpprov.rcm.configuration import Limits
 from rdpprov.rcm.ending import ConnectionDroppedError, TimeLimitError
 from rdpprov.rcm.failure_policy import FAILURE_POLICY, Call, Effect
@@ -48,6 +48,18 @@ def drop_connection(call: Call, error: Exception) -> ConnectionDroppedError:
 def describe(error: BaseException) -> str:
     """An exception for the log. A foreign one's text is left to its traceback: who knows what stands in it."""
     return str(error) if isinstance(error, HResultError | TimeLimitError) else type(error).__name__
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether it is what a provider raises when something outside is wrong, rather than a mistake in the provider."""
+    return isinstance(unwrapped(error), HResultError | ConfigurationError | OSError)
+
+
+def unwrapped(error: Exception) -> Exception:
+    """The one exception that came out of a nursery, without the group that trio makes of it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 class Asker:
@@ -163,6 +175,9 @@ class Asker:
         effect = call.effect_of(error)
         if effect is Effect.DEFAULT:
             return
+        fault = self._fault(call, error) if effect is Effect.DROP else None
+        if isinstance(fault, ConfigurationError) and is_expected(error):
+            self._raise(fault, error)  # it says what is wrong to who started the service; the log would say it twice
         ours = isinstance(error, HResultError | TimeLimitError)
         log.warning(
             "provider failed",
@@ -172,11 +187,10 @@ class Asker:
             exc_info=None if ours else error,
             **self.whose,
         )
-        if effect is Effect.DROP:
-            self._raise(call, error)
+        if fault is not None:
+            self._raise(fault, error)
 
-    def _raise(self, call: Call, error: Exception) -> NoReturn:
-        fault = self._fault(call, error)
+    def _raise(self, fault: Exception, error: Exception) -> NoReturn:
         if fault is error:
             raise error
         raise fault from error

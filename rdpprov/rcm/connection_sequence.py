@@ -39,9 +39,8 @@ async def connection_sequence(
                 callback.redirector = await ask(connection.get_logon_error_redirector, default=None)
             finally:
                 callback.redirector_asked.set()
-            if not callback.ready.is_set():
-                with time_limit(limits.on_ready, "OnReady"):
-                    await callback.ready.wait()
+            with time_limit(limits.on_ready, "OnReady"):
+                await callback.ready.wait()
             await ask(connection.accept_connection)
             callback.client = await ask(connection.get_client_data)
             callback.settings = requested_settings(settings, callback.client, callback.listener.settings)

@@ -12,7 +12,7 @@ from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.api.structures import ListenerSettings, ServiceState
 from rdpprov.errors import ConfigurationError, HResultError, ProviderLoadError
-from rdpprov.rcm.asking import Asker
+from rdpprov.rcm.asking import Asker, unwrapped
 from rdpprov.rcm.configuration import ListenerConfiguration
 from rdpprov.rcm.context import Listener, Manager, ServiceContext
 from rdpprov.rcm.ending import SERVICE_STOPS, TimeLimitError
@@ -210,8 +210,7 @@ def _asker(service: ServiceContext, configuration: ListenerConfiguration, manage
 
     def fault(call: Call, error: Exception) -> Exception:
         where = f"listener {configuration.name}"
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]  # out of a nursery of the listener's own
+        error = unwrapped(error)  # it may come out of a nursery of the listener's own
         match error:
             case ConfigurationError():
                 return error

@@ -92,10 +92,20 @@ def raise_if_failing(answer):
         raise answer.error
 
 
-async def test_a_configuration_error_of_a_provider_is_not_wrapped(autojump_clock):
+async def test_a_configuration_error_of_a_provider_is_not_wrapped(autojump_clock, log):
     provider = ScriptedProvider({"CreateListener": Fails(ConfigurationError("certificate: no such file"))})
     with pytest.raises(ConfigurationError, match=r"^certificate: no such file$"):
         await provider.make_service().serve()
+    assert log == []  # whoever starts the service says it, once
+
+
+async def test_a_mistake_of_a_provider_at_the_start_is_logged_with_its_traceback(autojump_clock, log):
+    provider = ScriptedProvider({"CreateListener": Fails(ZeroDivisionError("division by zero"))})
+    with pytest.raises(ConfigurationError, match=r"^listener scripted: CreateListener of .* failed: division by zero$"):
+        await provider.make_service().serve()
+    assert [entry["call"] for entry in log if isinstance(entry.get("exc_info"), ZeroDivisionError)] == [
+        "CreateListener"
+    ]
 
 
 async def test_start_listen_that_returns_without_listening_is_named(autojump_clock):
