@@ -115,7 +115,7 @@ class ProtocolConnection(ABC):
 
         Raises:
             NotImplementedByProvider: logon errors are not redirected (default).
-            HResultError: the same.
+            HResultError: the service drops the connection.
         """
         raise NotImplementedByProvider("GetLogonErrorRedirector")
 
