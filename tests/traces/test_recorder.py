@@ -7,7 +7,6 @@ import resource
 import signal
 import stat
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -310,18 +309,22 @@ def test_without_a_directory_there_is_no_trace_and_no_error(tmp_path):
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 
 
-def structures() -> Iterator[type]:
-    """Every attrs class of the API."""
-    for module in (rdpprov.api.structures, rdpprov.api.identity, rdpprov.api.devices):
-        for _name, kind in inspect.getmembers(module, inspect.isclass):
-            if attrs.has(kind) and kind.__module__ == module.__name__:
-                yield kind
+def structures() -> list[type]:
+    """Every attrs class of the API, by name: parallel test processes have to agree about the order."""
+    modules = (rdpprov.api.structures, rdpprov.api.identity, rdpprov.api.devices)
+    classes = {
+        kind
+        for module in modules
+        for _name, kind in inspect.getmembers(module, inspect.isclass)
+        if attrs.has(kind) and kind.__module__ == module.__name__
+    }
+    return sorted(classes, key=lambda kind: kind.__name__)
 
 
 SECRET_WORDS = ("password", "secret", "verifier", "challenge", "proof", "pin", "key", "hash", "verdict")
 
 
-@pytest.mark.parametrize("kind", sorted(set(structures()), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", structures())
 def test_a_field_whose_name_sounds_secret_says_whether_it_is(kind):
     # These have one of the words in their names and hold no secret.
     harmless = {"prompt_for_password", "password_is_sc_pin", "enable_windows_key", "proof", "keyboard_function_key"}
@@ -336,7 +339,7 @@ def test_a_field_whose_name_sounds_secret_says_whether_it_is(kind):
 def with_canaries() -> list[object]:
     """Each structure that has secret fields, with a canary in each of them."""
     found: list[object] = []
-    for kind in set(structures()):
+    for kind in structures():
         values = {}
         for field in attrs.fields(kind):
             if is_secret(field):
