@@ -198,7 +198,8 @@ class Transport:
             if self._closed:
                 return
             self._closed = True
-            with trio.move_on_after(LINGER, shield=True), suppress(ClientGone, trio.BrokenResourceError):
+            gone = (ClientGone, trio.BrokenResourceError, trio.ClosedResourceError)
+            with trio.move_on_after(LINGER, shield=True), suppress(*gone):
                 if last_words:
                     await self.send_all(last_words)
                 await self._say_goodbye()
