@@ -67,7 +67,7 @@ async def connection_sequence(
             single = service.configuration.sessions.single_session_per_user
             named = await ask(connection.session_arbitration_enumeration, user, single, default=())
             if existing := arbitrate(service.sessions, user, named, single_session_per_user=single):
-                await reconnect_sequence(service, connection, callback, existing)
+                await reconnect_sequence(service, connection, callback, existing, user)
             else:
                 if service.draining:
                     raise ConnectionDroppedError(

@@ -4,6 +4,7 @@ import structlog
 
 from rdpprov.api.connection import ProtocolConnection
 from rdpprov.api.enums import SessionChange
+from rdpprov.api.identity import UserToken
 from rdpprov.errors import RdpProvError
 from rdpprov.rcm.asking import time_limit
 from rdpprov.rcm.attachment import Attachment
@@ -19,7 +20,11 @@ log = structlog.get_logger(__name__)
 
 
 async def reconnect_sequence(
-    service: ServiceContext, connection: ProtocolConnection, callback: ConnectionCallback, existing: Session
+    service: ServiceContext,
+    connection: ProtocolConnection,
+    callback: ConnectionCallback,
+    existing: Session,
+    user: UserToken,
 ) -> None:
     """DisconnectNotify for the temporary session, then the existing one from NotifySessionId to LogonNotify.
 
@@ -28,6 +33,7 @@ async def reconnect_sequence(
     # At once: nobody else may find the existing session free while we are on our way there.
     leave_session(service, callback)
     callback.take(existing)
+    existing.user = user  # the same account, proved anew: its groups may have changed since
     with time_limit(service.limits.connect, "DisconnectNotify to ConnectNotify"):
         callback.session_told = False
         await callback.ask(connection.disconnect_notify)

@@ -429,8 +429,8 @@ async def test_a_provider_that_blocks_the_loop_is_named_while_it_does():
     reports = []
 
     def look(_logger, _method, entry):
-        if entry["event"] == "event loop blocked":
-            reports.append(entry)
+        if entry["event"] == "event loop blocked" and entry["call"] == "ConnectNotify":
+            reports.append(entry)  # a busy machine may block the loop elsewhere, too
             seen.set()
         raise structlog.DropEvent
 
@@ -439,7 +439,7 @@ async def test_a_provider_that_blocks_the_loop_is_named_while_it_does():
         async with provider.service():
             await provider.log_on("ann", answers={"ConnectNotify": lambda _: seen.wait(30) and None})
     assert seen.is_set()
-    assert (reports[0]["call"], reports[0]["connection"]) == ("ConnectNotify", 1)
+    assert (reports[0]["connection"], reports[0]["listener"]) == (1, "scripted")
     assert "seen.wait(30)" in reports[0]["stack"]
 
 

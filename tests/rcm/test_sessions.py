@@ -62,6 +62,16 @@ async def test_an_active_session_is_taken_over_and_its_client_told(autojump_cloc
     checked(provider)
 
 
+async def test_who_comes_back_is_known_by_what_proved_it_this_time(autojump_clock, checked):
+    provider = ScriptedProvider()
+    async with provider.service() as service:
+        await leave(await provider.log_on("ann"))
+        proof = UserCredential(proof=provider.authenticator.vouch("Ann", "ntlm"))
+        await provider.log_on("ann", answers={"GetUserCredentials": proof})
+        assert [session.user for session in service.sessions] == [UserToken("Ann", how="ntlm")]
+    checked(provider)
+
+
 async def test_a_client_that_hangs_in_its_end_does_not_keep_its_successor_waiting(autojump_clock, checked):
     provider = ScriptedProvider()
     async with provider.service():
