@@ -18,6 +18,7 @@ from rdpprov.api.devices import Rectangle
 from rdpprov.rcm.service import RemoteConnectionManager
 from rdpprov.sessions.base import Desktop
 from rdpprov.sessions.demo import DemoDesktop
+from rdpprov.traces.format import CallLine, read_trace
 
 USER, PASSWORD = "ann", "correct horse"
 
@@ -185,3 +186,8 @@ def alike(depth: int) -> Same:
         return lambda shown, expected: bool((shown == expected).all())
     # 5 or 6 bits a channel: what a client makes of them again is at most one step of 8 away.
     return lambda shown, expected: bool((np.abs(shown.astype(int) - expected.astype(int)) <= 8).all())
+
+
+def calls(path: Path) -> list[str]:
+    """The calls of a trace, in the order in which they began."""
+    return [line.call for line in read_trace(path).lines if isinstance(line, CallLine)]

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from rdpprov.api.devices import Rectangle
 from rdpprov.traces.checker import check_trace
-from rdpprov.traces.format import CallLine, read_trace
+from rdpprov.traces.format import read_trace
 from tests.peers.support import (
     PASSWORD,
     Display,
     Service,
     StartService,
     alike,
+    calls,
     eventually,
     picture,
     rdesktop,
@@ -65,10 +66,6 @@ CLIENTS = [
 
 def at_depth(client: Client, option: str, depth: int) -> Callable[[int], list[str]]:
     return lambda port: client(port, *option.format(depth).split())
-
-
-def calls(path: object) -> list[str]:
-    return [line.call for line in read_trace(path).lines if isinstance(line, CallLine)]  # type: ignore[arg-type]
 
 
 def assert_traces_check(service: Service) -> None:
