@@ -29,7 +29,7 @@ from rdpprov.api.identity import ReconnectClaim, ReconnectMethod, UserToken
 from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
 from rdpprov.encoding.bitmap import TileCache
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import HResultError, NotImplementedByProvider, RdpProvError, RemoteProtocolError
+from rdpprov.errors import HResultError, NotImplementedByProvider, RemoteProtocolError
 from rdpprov.protocol.rdp.events import (
     NEED_DATA,
     PAUSED,
@@ -123,7 +123,7 @@ class RdpConnection(ProtocolConnection):
         """From the first byte to Client Info.
 
         Raises:
-            RdpProvError: the client is not one, is too slow, or is gone.
+            RemoteProtocolError: the client is not one, is too slow, or is gone.
         """
         with _limit(self._options.negotiation_timeout, "X.224 negotiation"):
             event = await self._next_event()
@@ -210,19 +210,28 @@ class RdpConnection(ProtocolConnection):
         """One of the two tasks. When one cannot go on, the service is told, once, and ends the other by Close."""
         try:
             await task()
-        except ClientGone as error:
-            self._log.info("client is gone", reason=str(error))
-        except RdpProvError as error:
-            self._log.warning("client broke the protocol", reason=str(error), state=self.stage)
-            self._machine.send_set_error_info(error.errinfo)
-        except Exception:
-            self._log.exception("connection failed")
-            self._machine.send_set_error_info(ErrInfo.ERRINFO_GRAPHICSSUBSYSTEMFAILED)
-        self._video.disconnected()
-        self._wake_writer()
-        if not self._is_broken and self._callback is not None:
+        except Exception as error:
+            if self._is_broken:
+                return
             self._is_broken = True
+            self._note(error)
+            self._video.disconnected()
+            self._wake_writer()
+            assert self._callback is not None
             self._callback.broken_connection()
+
+    def _note(self, error: Exception) -> None:
+        """For the log, and for the client if it can still be told."""
+        match error:
+            case ClientGone():
+                self._log.info("client is gone", reason=str(error))
+                return
+            case RemoteProtocolError(errinfo=errinfo):
+                self._log.warning("client broke the protocol", reason=str(error), state=self.stage)
+            case _:
+                self._log.exception("connection failed", exc_info=error)
+                errinfo = ErrInfo.ERRINFO_GRAPHICSSUBSYSTEMFAILED
+        self._machine.send_set_error_info(errinfo)
 
     async def _read(self) -> None:
         while True:

@@ -10,7 +10,7 @@ import trio
 from rdpprov.api import ListenerSettings, ProtocolListener, ProtocolListenerCallback
 from rdpprov.api.devices import TaskStatus
 from rdpprov.api.enums import ListenerSettingLevel
-from rdpprov.errors import HResultError, RdpProvError
+from rdpprov.errors import HResultError, RemoteProtocolError
 from rdpprov.providers.rdp.connection import RdpConnection
 from rdpprov.providers.rdp.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.options import RdpListenerOptions
@@ -100,7 +100,7 @@ class RdpListener(ProtocolListener):
             await trio.aclose_forcefully(stream)  # no goodbye: its place is needed now
         except HResultError as error:
             log.warning("service refused the client", reason=str(error))
-        except RdpProvError as error:
+        except RemoteProtocolError as error:
             # Low on purpose: clients come to fetch the certificate only (fact 6), scanners come all day.
             log.info("client dropped before it was known", reason=str(error), state=connection.stage)
         except Exception:

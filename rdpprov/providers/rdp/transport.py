@@ -194,21 +194,21 @@ class Transport:
         Nobody may be sending or receiving any more. Never fails, and takes no longer than `LINGER`. A second caller
         waits for the first.
         """
-        async with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-            gone = (ClientGone, trio.BrokenResourceError, trio.ClosedResourceError)
-            with trio.move_on_after(LINGER, shield=True), suppress(*gone):
-                if last_words:
-                    await self.send_all(last_words)
-                await self._say_goodbye()
-            await trio.aclose_forcefully(self._stream)
+        with trio.CancelScope(shield=True):
+            async with self._closing:
+                if not self._closed:
+                    self._closed = True
+                    with trio.move_on_after(LINGER), suppress(ClientGone):
+                        await self._say_goodbye(last_words)
+                    await trio.aclose_forcefully(self._stream)
 
-    async def _say_goodbye(self) -> None:
+    async def _say_goodbye(self, last_words: bytes) -> None:
+        if last_words:
+            await self.send_all(last_words)
         if self._tls is not None:
             await self._send(self._tls.close())
-        await self._stream.send_eof()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._stream.send_eof()
         # Read on, whatever it is: closing a socket with unread bytes resets the connection.
         while await self._receive():
             pass
