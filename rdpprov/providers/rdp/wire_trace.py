@@ -1,6 +1,6 @@
 """What a connection's trace gets to know about the wire: milestones, and plain bytes if somebody asked for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import attrs
@@ -35,6 +35,7 @@ class WireTrace:
     typed in it. What goes out loses the secret of the auto-reconnect cookie (`hide`).
     """
 
+    _now: Callable[[], float] = trio.current_time
     _callback: ProtocolConnectionCallback | None = None
     _wanted: bool = True
     _held: list[tuple[float, Literal["in", "out"], bytes]] = attrs.field(factory=list, repr=False)
@@ -48,7 +49,7 @@ class WireTrace:
     def milestone(self, name: str, **fields: object) -> None:
         """Something has happened that a reader of the trace looks for."""
         if self._callback is None:
-            self._milestones.append((trio.current_time(), name, fields))
+            self._milestones.append((self._now(), name, fields))
         else:
             self._callback.trace_event(name, fields)
 
@@ -77,7 +78,7 @@ class WireTrace:
     def attach(self, callback: ProtocolConnectionCallback) -> None:
         """The trace exists now: hand over what was kept."""
         self._callback = callback
-        now = trio.current_time()
+        now = self._now()
         for time, name, fields in self._milestones:
             callback.trace_event(name, fields, ago=now - time)
         self._milestones = []
@@ -94,7 +95,7 @@ class WireTrace:
             return
         self._held_size += len(data)
         if self._held_size <= MAX_HELD:
-            self._held.append((trio.current_time(), direction, data))
+            self._held.append((self._now(), direction, data))
         else:
             self._wanted = False
             self._held = []
