@@ -29,6 +29,7 @@ from measuring import (
     Workshop,
     connect_batch,
     median,
+    open_tls,
     options,
     quantile,
     show,
@@ -41,7 +42,6 @@ from rdpprov.security.tls import client_context
 
 CHEAP = ScryptCost(n=2, r=1, p=1)
 """Password hashing that costs nothing, for figures beside it."""
-FIRST_PICTURE_SIZE = (1024, 768)
 TARGET_MILLISECONDS, TARGET_TLS = 4.0, 0.42
 TARGET_KIBIBYTES, TARGET_HELD, TARGET_TRACES = 200, 1000, 1.10
 PARTS = ("cpu", "phases", "memory")
@@ -93,13 +93,6 @@ async def tls_batch(server, count, context):
     seconds = time.perf_counter() - began
     await server.rest()
     return Batch(count, cpu=server.cpu() - before, seconds=seconds)
-
-
-async def open_tls(port, context):
-    tcp = await trio.open_tcp_stream(HOST, port)
-    stream = trio.SSLStream(tcp, context)
-    await stream.do_handshake()
-    return stream
 
 
 async def measure_cpu(workshop: Workshop, plan: Plan, context: ssl.SSLContext, problems: list):

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import trio
 
 from rdpprov.api.devices import Rectangle, ScancodeKey
 from rdpprov.cli.main import main as rdpprov_main
@@ -24,14 +25,22 @@ from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.sessions.memory import MemoryDesktop
 
 LAMP = 8
-"""Pixels, both ways: what changes in the corner of `Lamp` at each key."""
+"""Pixels, both ways: what changes in the upper left corner of `Lamp`."""
+SWITCH = 0x1E
+"""The key that changes it: A, on a US keyboard."""
 
 
-def demo(request):
-    """The demo desktop, whose clock stands still: a clock that ticks is not what a connection costs."""
-    desktop = DemoDesktop(request)
-    desktop.stop_clock()
-    return desktop
+class StillDemo(DemoDesktop):
+    """The demo desktop without its clock: that other sessions' clocks tick is not what a connection costs."""
+
+    def __init__(self, request):
+        super().__init__(request)
+        self.stop_clock()
+
+    async def run(self, *, task_status):
+        """Until the session is ended."""
+        task_status.started()
+        await trio.sleep_forever()
 
 
 class Framebuffer(MemoryDesktop):
@@ -44,17 +53,15 @@ class Framebuffer(MemoryDesktop):
 
 
 class Lamp(Framebuffer):
-    """A desktop on which each key that goes down changes a few pixels."""
+    """A desktop on which one key, when it goes down, changes a few pixels. Other input does nothing."""
 
     def __init__(self, request):
         super().__init__(request)
         self._lit = False
-        self.events = 0
 
     def input_event(self, event):
-        """Count, and draw."""
-        self.events += 1
-        if isinstance(event, ScancodeKey) and event.pressed:
+        """Switch, if it is the switch."""
+        if isinstance(event, ScancodeKey) and event.pressed and event.scancode == SWITCH:
             self._lit = not self._lit
             with self.draw(Rectangle(0, 0, LAMP, LAMP)) as pixels:
                 pixels[...] = 255 if self._lit else 0
@@ -74,6 +81,8 @@ def _wallpaper(height, width):
     return _wallpapers[height, width]
 
 
+demo = DemoDesktop
+still = StillDemo
 framebuffer = Framebuffer
 lamp = Lamp
 

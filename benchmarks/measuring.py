@@ -220,7 +220,7 @@ class Workshop:
         return path
 
     def ours(
-        self, *, users=2000, cost=None, desktop="demo", kept=None, traced=False, options=(), environment=None
+        self, *, users=2000, cost=None, desktop="still", kept=None, traced=False, options=(), environment=None
     ) -> Server:
         """Our service, as `rdpprov serve` runs it.
 
@@ -325,6 +325,14 @@ def _end(process):
 
 
 # Clients
+
+
+async def open_tls(port, context):
+    """A TLS connection, and nothing in it."""
+    tcp = await trio.open_tcp_stream(HOST, port)
+    stream = trio.SSLStream(tcp, context)
+    await stream.do_handshake()
+    return stream
 
 
 @attrs.define
