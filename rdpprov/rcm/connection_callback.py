@@ -148,25 +148,27 @@ class ConnectionCallback(ProtocolConnectionCallback):
         session, attachment = self.session, self.attachment
         if self.ending is not None or session is None or session.desktop is None or attachment is None:
             return  # ended while the desktop was made ready; the session may be another connection's by now
-        client, desktop = self.client, session.desktop
-        attachment.plug(desktop, self._desktop_failed)
-        self._shown = desktop
+        attachment.plug(session.desktop, self._desktop_failed)
+        self._shown = session.desktop
         self.recorder.event("desktop", kind="session")
-        self._tell(
-            ClientAttached(
-                name=client.client_name,
-                address=self.client_address,
-                protocol=client.protocol_name or self.listener.protocol,
-                listener=self.listener.name,
-                width=desktop.width,
-                height=desktop.height,
-                color_depth=client.color_depth,
-                keyboard_layout=client.keyboard_layout,
-                build=client.client_build_number,
-            )
-        )
+        self._tell(self.client_attached(session.desktop))
         for step in self._steps:
             self._tell(step)
+
+    def client_attached(self, desktop: Desktop) -> ClientAttached:
+        """What this client said about itself, for a desktop that is about to be shown to it."""
+        client = self.client
+        return ClientAttached(
+            name=client.client_name,
+            address=self.client_address,
+            protocol=client.protocol_name or self.listener.protocol,
+            listener=self.listener.name,
+            width=desktop.width,
+            height=desktop.height,
+            color_depth=client.color_depth,
+            keyboard_layout=client.keyboard_layout,
+            build=client.client_build_number,
+        )
 
     def step(self, step: SequenceStep) -> None:
         """A call of this connection has ended: for the desktop, now or when it is plugged in."""

@@ -131,23 +131,23 @@ async def logon_desktop(
             ErrInfo.ERRINFO_OUT_OF_MEMORY, f"there are {service.logon_desktops} logon desktops already"
         )
     service.logon_desktops += 1
+    scope = trio.CancelScope()
     try:
-        scope = trio.CancelScope()
         try:
             width, height = desktop_size(service, callback.client)
             desktop = service.logon_desktop_factory(LogonRequest(width, height, user_name, domain))
             await service.nursery.start(_run_logon_desktop, service, callback, desktop, scope)
+            # Before the first key arrives: passwords are typed as scan codes, which mean nothing without the layout.
+            desktop.tell(callback.client_attached(desktop))
         except Exception as error:
             log.exception("logon desktop cannot be made", **callback.whose)
             raise ConnectionDroppedError.by(LOGON_DESKTOP_DIED) from error
-        try:
-            attachment.plug(desktop, lambda _: callback.end(LOGON_DESKTOP_DIED))
-            callback.recorder.event("desktop", kind="logon")
-            yield desktop
-        finally:
-            attachment.unplug()
-            scope.cancel()
+        attachment.plug(desktop, lambda _: callback.end(LOGON_DESKTOP_DIED))
+        callback.recorder.event("desktop", kind="logon")
+        yield desktop
     finally:
+        attachment.unplug()
+        scope.cancel()
         service.logon_desktops -= 1
 
 

@@ -559,6 +559,8 @@ class ScriptedLogonDesktop(LogonDesktop):
     def __init__(self, provider: "ScriptedProvider", request: LogonRequest) -> None:
         self.request = request
         self.messages: list[str] = []
+        """What `show_message` showed."""
+        self.told: list[DesktopMessage] = []
         self.events: list[InputEvent] = []
         self.asked = 0
         self.is_closed = False
@@ -582,6 +584,11 @@ class ScriptedLogonDesktop(LogonDesktop):
 
     def input_event(self, event: InputEvent) -> None:
         self.events.append(event)
+
+    def tell(self, message: DesktopMessage) -> None:
+        if isinstance(failure := self._provider.desktop_answers.get("tell logon"), Fails):
+            raise failure.error
+        self.told.append(message)
 
     def reveal(self) -> None:
         self.is_revealed = True

@@ -264,7 +264,7 @@ async def test_who_has_no_screen_cannot_be_asked(autojump_clock, checked):
     checked(provider)
 
 
-@pytest.mark.parametrize("where", ["make logon", "run logon", "run logon on", "ask"])
+@pytest.mark.parametrize("where", ["make logon", "run logon", "run logon on", "tell logon", "ask"])
 async def test_a_logon_desktop_that_fails_drops_its_connection(autojump_clock, checked, where):
     provider = ScriptedProvider()
     provider.desktop_answers[where] = Fails(ZeroDivisionError())
@@ -273,6 +273,8 @@ async def test_a_logon_desktop_that_fails_drops_its_connection(autojump_clock, c
         await client.closed.wait()
         assert told(client) == ErrInfo.ERRINFO_SERVER_WINLOGON_CRASH
         assert service.logon_desktop_count == 0
+        await trio.testing.wait_all_tasks_blocked()
+        assert all(desktop.is_closed for desktop in provider.logon_desktops)
     checked(provider)
 
 

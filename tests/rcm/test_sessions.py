@@ -20,6 +20,7 @@ from rdpprov.rcm.arbitration import arbitrate
 from rdpprov.rcm.configuration import Limits, Policies, SessionsPolicy
 from rdpprov.rcm.session_table import SessionTable, verifier
 from rdpprov.sessions.base import ClientAttached, ClientDetached, SequenceStep
+from rdpprov.sessions.logon import PanelLogonDesktop
 from rdpprov.testing.scripted import HANGS, Fails, ScriptedProvider, Takes
 
 
@@ -577,6 +578,41 @@ async def test_the_desktop_is_told_who_came_and_by_which_calls(autojump_clock):
     assert calls[:3] == ["GetLogonErrorRedirector", "OnConnected", "OnReady"]
     assert "LogonNotify" in calls
     assert next(step for step in steps if step.call == "GetLogonErrorRedirector").outcome == "0x80004001"
+
+
+async def test_the_logon_desktop_is_told_who_came_before_anybody_types(autojump_clock):
+    provider = ScriptedProvider({"GetClientData": ClientData(client_name="berlin", keyboard_layout=0x407)})
+    async with provider.service():
+        await provider.connect()
+        desktop = await provider.logon_desktop()
+    assert desktop.told == [
+        ClientAttached(
+            name="berlin",
+            protocol="rdpprov.testing.scripted:ScriptedManager",
+            listener="scripted",
+            width=1024,
+            height=768,
+            keyboard_layout=0x407,
+        )
+    ]
+
+
+@pytest.mark.parametrize(("layout", "password"), [(0x409, "yz-"), (0x407, "zyß")])
+async def test_a_password_typed_on_the_logon_desktop_is_read_with_the_clients_keyboard_layout(
+    autojump_clock, layout, password
+):
+    class Provider(ScriptedProvider):
+        def make_logon_desktop(self, request):
+            return PanelLogonDesktop(request)
+
+    provider = Provider({"GetClientData": ClientData(user_name="ann", keyboard_layout=layout)}, users={"ann": password})
+    async with provider.service():
+        client = await provider.connect()
+        await client.until("NotifyCommandProcessCreated")
+        for scancode in (0x15, 0x2C, 0x0C, 0x1C):  # right of T, left of X, right of 0, Enter
+            client.inputs.send(ScancodeKey(scancode, True), ScancodeKey(scancode, False))
+        with trio.fail_after(10):
+            await client.until("LogonNotify")
 
 
 async def test_log_on_notify_may_tighten_a_policy_and_not_loosen_one(autojump_clock, log):
