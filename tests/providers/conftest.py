@@ -56,12 +56,13 @@ def listening(state_dir):
     @asynccontextmanager
     async def start(script=None, **options):
         listener = RdpListener("desk", RdpListenerOptions(port=0, state_dir=state_dir, **options))
-        async with trio.open_nursery() as sequences, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as sequences:
             service = Script(sequences, **(script or {}))
-            await nursery.start(listener.start_listen, service)
-            yield Listening(listener, service, listener.bound_addresses[0][1])
-            await listener.stop_listen()
-            for client in service.clients:
-                client.broken.set()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(listener.start_listen, service)
+                yield Listening(listener, service, listener.bound_addresses[0][1])
+                await listener.stop_listen()
+                service.close()
+            service.close()  # those, too, that were still on their way
 
     return start

@@ -58,6 +58,7 @@ class Callback(ProtocolConnectionCallback):
         self.client = ClientData()
         self.desktop: MemoryDesktop | None = None
         self.input: list[InputEvent] = []
+        self._typed = trio.lowlevel.ParkingLot()
         self.milestones: list[tuple[str, float]] = []
         self.wire: list[tuple[str, bytes]] = []
         self._traces_wire = traces_wire
@@ -93,6 +94,13 @@ class Callback(ProtocolConnectionCallback):
 
     def input_event(self, event: InputEvent) -> None:
         self.input.append(event)
+        self._typed.unpark_all()
+
+    async def wait_for_input(self, count: int) -> None:
+        """Until as many events have come; 10 seconds at most."""
+        with trio.fail_after(10):
+            while len(self.input) < count:
+                await self._typed.park()
 
 
 class Script(ProtocolListenerCallback):
@@ -133,6 +141,11 @@ class Script(ProtocolListenerCallback):
         while len(self.clients) <= index:
             await self._arrived.wait()
         return self.clients[index]
+
+    def close(self) -> None:
+        """All clients that there are."""
+        for client in self.clients:
+            client.broken.set()
 
     async def _serve(self, callback: Callback) -> None:
         connection = callback.connection
