@@ -12,6 +12,7 @@
         └── NotImplementedByProvider    E_NOTIMPL: an answer ("use the default"), not a fault
 """
 
+import traceback
 from typing import ClassVar
 
 from rdpprov.errinfo import ErrInfo
@@ -74,3 +75,15 @@ class NotImplementedByProvider(HResultError):  # noqa: N818 - an answer, not an 
     """E_NOTIMPL: the provider leaves the matter to the service, which uses its default."""
 
     default_hresult = E_NOTIMPL
+
+
+def for_log(error: BaseException) -> dict[str, str]:
+    """What a log event says of an exception that was not expected: ``log.error("desktop failed", **for_log(error))``.
+
+    Never hand a logger the exception itself (``exc_info``, ``log.exception``): structlog's renderer, unless somebody
+    configures it otherwise, prints the local variables of every frame, and passwords are among them.
+
+    Returns:
+        ``error``, the class; ``stack``, the traceback as text: frames, source lines, messages, no variables.
+    """
+    return {"error": type(error).__name__, "stack": "".join(traceback.format_exception(error)).rstrip()}

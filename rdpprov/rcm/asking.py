@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import ConfigurationError, HResultError
+from rdpprov.errors import ConfigurationError, HResultError, for_log
 from rdpprov.rcm.configuration import Limits
 from rdpprov.rcm.ending import ConnectionDroppedError, TimeLimitError
 from rdpprov.rcm.failure_policy import FAILURE_POLICY, Call, Effect
@@ -178,15 +178,9 @@ class Asker:
         fault = self._fault(call, error) if effect is Effect.DROP else None
         if isinstance(fault, ConfigurationError) and is_expected(error):
             self._raise(fault, error)  # it says what is wrong to who started the service; the log would say it twice
-        ours = isinstance(error, HResultError | TimeLimitError)
-        log.warning(
-            "provider failed",
-            call=call.name,
-            error=describe(error),
-            effect=effect.value,
-            exc_info=None if ours else error,
-            **self.whose,
-        )
+        is_answer = isinstance(error, HResultError | TimeLimitError)
+        what = {"error": describe(error)} if is_answer else for_log(error)
+        log.warning("provider failed", call=call.name, effect=effect.value, **what, **self.whose)
         if fault is not None:
             self._raise(fault, error)
 

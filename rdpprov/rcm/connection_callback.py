@@ -14,7 +14,7 @@ from rdpprov.api.identity import ReconnectSecret
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.structures import ClientData, SmallRect
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import E_ACCESSDENIED, HResultError
+from rdpprov.errors import E_ACCESSDENIED, HResultError, for_log
 from rdpprov.rcm.asking import Asker, outcome_of
 from rdpprov.rcm.attachment import Attachment
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration
@@ -140,7 +140,7 @@ class ConnectionCallback(ProtocolConnectionCallback):
 
     def provider_failed(self, error: Exception) -> None:
         """One of the provider's devices raised: its own connection ends."""
-        log.warning("provider's device failed", error=type(error).__name__, exc_info=error, **self.whose)
+        log.warning("provider's device failed", **for_log(error), **self.whose)
         self.end(Ending(ErrInfo.ERRINFO_CLOSE_STACK_ON_DRIVER_IFACE_FAILURE, f"a device raised {type(error).__name__}"))
 
     def plug_session(self) -> None:
@@ -223,6 +223,6 @@ class ConnectionCallback(ProtocolConnectionCallback):
 
     def _desktop_failed(self, error: Exception) -> None:
         """The desktop raised outside its own task: it ends, as it would if its task had."""
-        log.error("desktop failed", error=type(error).__name__, exc_info=error, **self.whose)
+        log.error("desktop failed", **for_log(error), **self.whose)
         if self.session is not None:
             self.session.end(DESKTOP_DIED)

@@ -10,7 +10,7 @@ from rdpprov.api.devices import TaskStatus
 from rdpprov.api.enums import SessionChange
 from rdpprov.api.structures import ClientData
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import RdpProvError
+from rdpprov.errors import RdpProvError, for_log
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.ending import (
@@ -48,12 +48,14 @@ async def start_desktop(service: ServiceContext, session: Session, client: Clien
     try:
         session.desktop = service.desktop_factory(DesktopRequest(session.session_id, session.user, width, height))
     except Exception as error:
-        log.exception("desktop cannot be made", session=session.session_id)
+        log.error("desktop cannot be made", session=session.session_id, **for_log(error))
         session.ending = DESKTOP_DIED
         service.sessions.remove(session)
-        # Our own desktops say what it is: a screen that is too large, mostly.
-        errinfo = error.errinfo if isinstance(error, RdpProvError) else ErrInfo.ERRINFO_NONE
-        raise ConnectionDroppedError(errinfo or DESKTOP_DIED.errinfo, f"no desktop: {error}") from error
+        # Our own desktops say what is wrong (mostly: the screen is too large); a foreign message stays in the traceback.
+        reason, errinfo = type(error).__name__, DESKTOP_DIED.errinfo
+        if isinstance(error, RdpProvError):
+            reason, errinfo = str(error), error.errinfo or errinfo
+        raise ConnectionDroppedError(errinfo, f"no desktop: {reason}") from error
     service.nursery.start_soon(run_session, service, session, session.desktop)
     await session_is_up(service, session)
     service.session_changed(session, SessionChange.SESSION_LOGON)
@@ -95,7 +97,7 @@ async def run_session(service: ServiceContext, session: Session, desktop: Deskto
             await desktop.run(task_status=status)
         ending = DISCONNECTED_TOO_LONG if session.scope.cancel_called else LOGGED_OFF
     except Exception as error:
-        log.error("desktop failed", session=session.session_id, error=type(error).__name__, exc_info=error)
+        log.error("desktop failed", session=session.session_id, **for_log(error))
         ending = DESKTOP_DIED
     finally:
         session.ending = session.ending or ending
@@ -140,7 +142,7 @@ async def logon_desktop(
             # Before the first key arrives: passwords are typed as scan codes, which mean nothing without the layout.
             desktop.tell(callback.client_attached(desktop))
         except Exception as error:
-            log.exception("logon desktop cannot be made", **callback.whose)
+            log.error("logon desktop cannot be made", **for_log(error), **callback.whose)
             raise ConnectionDroppedError.by(LOGON_DESKTOP_DIED) from error
         attachment.plug(desktop, lambda _: callback.end(LOGON_DESKTOP_DIED))
         callback.recorder.event("desktop", kind="logon")
@@ -167,7 +169,7 @@ async def _run_logon_desktop(
     except Exception as error:
         if not status.is_up:
             raise  # out of `nursery.start`, to who wanted the desktop
-        log.error("logon desktop failed", error=type(error).__name__, exc_info=error, **callback.whose)
+        log.error("logon desktop failed", **for_log(error), **callback.whose)
         callback.end(LOGON_DESKTOP_DIED)
     finally:
         await _close(desktop, service.patience(service.limits.close))
@@ -178,6 +180,6 @@ async def _close(desktop: Desktop, seconds: float) -> None:
         try:
             await desktop.aclose()
         except Exception as error:
-            log.error("desktop did not close", error=type(error).__name__, exc_info=error)
+            log.error("desktop did not close", **for_log(error))
     if scope.cancelled_caught:
         log.error("desktop did not close in time")

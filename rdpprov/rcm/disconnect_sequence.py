@@ -9,6 +9,7 @@ import trio
 from rdpprov.api.connection import ProtocolConnection
 from rdpprov.api.enums import SessionChange
 from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import for_log
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.ending import SERVICE_STOPS, ConnectionDroppedError, Ending
@@ -36,7 +37,7 @@ async def closing(
         ending = error.ending
     except Exception as error:
         # A mistake of our own, or of a desktop or an authenticator: it costs this connection, never the service.
-        log.exception("connection failed", **callback.whose)
+        log.error("connection failed", **for_log(error), **callback.whose)
         ending = Ending(ErrInfo.ERRINFO_RPC_INITIATED_DISCONNECT, f"the service failed: {type(error).__name__}")
     finally:
         await disconnect_sequence(service, connection, callback, callback.ending or ending)

@@ -7,6 +7,7 @@ from rdpprov.api.enums import LogonErrorRedirectorResponse
 from rdpprov.api.identity import LogonError, NtStatus, ReconnectClaim, UserToken
 from rdpprov.api.structures import UserCredential
 from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import for_log
 from rdpprov.rcm.asking import time_limit
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
@@ -122,7 +123,7 @@ async def _ask(
             try:
                 typed = await desktop.ask()
             except Exception as error:
-                log.error("logon desktop failed", error=type(error).__name__, exc_info=error, **callback.whose)
+                log.error("logon desktop failed", **for_log(error), **callback.whose)
                 raise ConnectionDroppedError.by(LOGON_DESKTOP_DIED) from error
             try:
                 return await _check(service, callback, typed, "logon desktop")

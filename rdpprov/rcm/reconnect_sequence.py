@@ -5,7 +5,7 @@ import structlog
 from rdpprov.api.connection import ProtocolConnection
 from rdpprov.api.enums import SessionChange
 from rdpprov.api.identity import UserToken
-from rdpprov.errors import RdpProvError
+from rdpprov.errors import RdpProvError, for_log
 from rdpprov.rcm.asking import time_limit
 from rdpprov.rcm.attachment import Attachment
 from rdpprov.rcm.connection_callback import ConnectionCallback
@@ -109,7 +109,7 @@ async def show_again(service: ServiceContext, callback: ConnectionCallback, sess
     except RdpProvError as error:  # it cannot have that size, keeps its own, and is shown as it is
         log.warning("desktop keeps its size", session=session.session_id, reason=str(error))
     except Exception as error:
-        log.error("desktop failed", session=session.session_id, error=type(error).__name__, exc_info=error)
+        log.error("desktop failed", session=session.session_id, **for_log(error))
         session.end(DESKTOP_DIED)
         raise ConnectionDroppedError.by(DESKTOP_DIED) from error
     callback.plug_session()

@@ -11,7 +11,7 @@ from rdpprov.api.enums import ListenerSettingLevel, RcmDrainState, RcmServiceSta
 from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.api.structures import ListenerSettings, ServiceState
-from rdpprov.errors import ConfigurationError, HResultError, ProviderLoadError
+from rdpprov.errors import ConfigurationError, HResultError, ProviderLoadError, for_log
 from rdpprov.rcm.asking import Asker, unwrapped
 from rdpprov.rcm.configuration import ListenerConfiguration
 from rdpprov.rcm.context import Listener, Manager, ServiceContext
@@ -142,7 +142,7 @@ async def run_listener(
     except Exception as error:
         if not status.is_up:
             raise  # out of `nursery.start`: the service's start fails
-        log.error("listener failed", listener=callback.name, error=type(error).__name__, exc_info=error)
+        log.error("listener failed", listener=callback.name, **for_log(error))
     finally:
         callback.listener_failed()
 

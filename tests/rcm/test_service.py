@@ -103,9 +103,9 @@ async def test_a_mistake_of_a_provider_at_the_start_is_logged_with_its_traceback
     provider = ScriptedProvider({"CreateListener": Fails(ZeroDivisionError("division by zero"))})
     with pytest.raises(ConfigurationError, match=r"^listener scripted: CreateListener of .* failed: division by zero$"):
         await provider.make_service().serve()
-    assert [entry["call"] for entry in log if isinstance(entry.get("exc_info"), ZeroDivisionError)] == [
-        "CreateListener"
-    ]
+    (failure,) = (entry for entry in log if entry.get("error") == "ZeroDivisionError")
+    assert failure["call"] == "CreateListener"
+    assert failure["stack"].endswith("ZeroDivisionError: division by zero")
 
 
 async def test_start_listen_that_returns_without_listening_is_named(autojump_clock):
@@ -315,7 +315,7 @@ async def test_an_answer_of_the_wrong_type_is_a_mistake_of_the_provider(autojump
         assert told(client) == ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION
     failure = next(entry for entry in log if entry["event"] == "provider failed")
     assert (failure["call"], failure["effect"]) == ("GetClientData", "drop")
-    assert "GetClientData returned str, expected ClientData" in str(failure["exc_info"])
+    assert "GetClientData returned str, expected ClientData" in failure["stack"]
 
 
 async def test_a_notification_that_takes_its_time_is_logged(autojump_clock, log):
@@ -337,8 +337,29 @@ async def test_a_secret_never_reaches_the_log(autojump_clock, log):
             }
         )
         await client.closed.wait()
-    assert all("hunter2" not in str({**entry, "exc_info": None}) for entry in log)
+    # A provider's own message is its own affair, and stands in the traceback alone.
+    assert all("hunter2" not in str({**entry, "stack": None}) for entry in log)
     assert all("hunter2" not in str(trace) for trace in provider.traces.all())
+
+
+@pytest.mark.parametrize("where", ["GetClientData", "authenticate", "make", "run"])
+async def test_a_traceback_shows_no_variables_where_nobody_configured_the_log(autojump_clock, capsys, where):
+    def fail(*_args):
+        password = "hunter" + str(2)
+        raise ZeroDivisionError(f"{len(password)} characters")
+
+    provider = ScriptedProvider({"GetClientData": fail} if where == "GetClientData" else None)
+    provider.authenticator.answers[where] = provider.desktop_answers[where] = fail
+    if where == "make":
+        provider.make_desktop = fail
+    structlog.reset_defaults()  # as in a program that uses the service and knows nothing of structlog
+    async with provider.service():
+        client = await provider.connect(answers={"GetUserCredentials": UserCredential("ann", "right")})
+        await client.closed.wait()
+    logged = "".join(capsys.readouterr())
+    assert "ZeroDivisionError: 7 characters" in logged
+    assert "in fail" in logged
+    assert "hunter2" not in logged
 
 
 # Stop
