@@ -45,6 +45,7 @@ from rdpprov.protocol.rdp.events import (
     ShutdownRequested,
     StartTls,
 )
+from rdpprov.protocol.rdp.framing import LOGON_LIMIT
 from rdpprov.protocol.rdp.server import RdpServerMachine, ServerOptions, ServerState
 from rdpprov.providers.rdp.client_data import client_data, connection_settings, has_credentials
 from rdpprov.providers.rdp.graphics import RdpVideoDevice
@@ -234,14 +235,20 @@ class RdpConnection(ProtocolConnection):
         self._machine.send_set_error_info(errinfo)
 
     async def _read(self) -> None:
+        unread = 0
         while True:
-            self._take_events()
+            is_paused = self._take_events()
             self._collect()
             if self._output:
                 self._wake_writer()
             while sum(map(len, self._output)) > MAX_UNSENT:
                 await self._written.park()
-            self._receive(await self._transport.receive_some())
+            # Also while the machine is paused, or we would not notice that the client is gone.
+            data = await self._transport.receive_some()
+            unread = unread + len(data) if is_paused else 0
+            if unread > LOGON_LIMIT:
+                raise RemoteProtocolError(f"more than {LOGON_LIMIT} bytes while waiting for {self.stage}")
+            self._receive(data)
 
     def _wake_writer(self) -> None:
         self._woken.set()
@@ -262,12 +269,12 @@ class RdpConnection(ProtocolConnection):
                     await self._woken.wait()
                 self._woken = trio.Event()
 
-    def _take_events(self) -> None:
-        """Act on all that the machine has to tell."""
+    def _take_events(self) -> bool:
+        """Act on all that the machine has to tell; whether it is paused, and waits for the service."""
         while True:
             event = self._machine.next_event()
             if event is NEED_DATA or event is PAUSED:
-                return
+                return event is PAUSED
             self._handle(event)
 
     def _handle(self, event: ServerEvent) -> None:
