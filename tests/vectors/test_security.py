@@ -1,7 +1,7 @@
 import hashlib
 import hmac
 
-from rdpprov.wire.rdp.client_info import CLIENT_RANDOM_OF_ENHANCED_SECURITY, ClientAutoReconnectPacket
+from rdpprov.wire.rdp.auto_reconnect import CLIENT_RANDOM_OF_ENHANCED_SECURITY, ClientAutoReconnectPacket
 
 LAYER = "security"
 COUNT = 5
@@ -20,9 +20,6 @@ DECODERS = {
     ("ARC_CS_PRIVATE_PACKET", "reject"): ClientAutoReconnectPacket.unpack,
     ("ARC SecurityVerifier (enhanced security: 32 zero bytes)", "derive"): security_verifier,
 }
-
-# cbLen and Version are fixed, checked when they are read, and have no field.
-NOT_EXPOSED = {"ARC_CS_PRIVATE_PACKET": {"cbLen", "Version"}}
 
 NOT_DECODED = {("RC4", "derive"), ("RDSTLS PDU framing", "frame")}
 

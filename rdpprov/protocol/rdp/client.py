@@ -48,6 +48,11 @@ from rdpprov.protocol.rdp.negotiation import NegotiationClientMachine
 from rdpprov.protocol.rdp.secure_settings import LicenseRefusedError, answer_license_pdu, pack_client_info
 from rdpprov.wire.base import DecodeError
 from rdpprov.wire.rdp import session
+from rdpprov.wire.rdp.auto_reconnect import (
+    CLIENT_RANDOM_OF_ENHANCED_SECURITY,
+    ClientAutoReconnectPacket,
+    ServerAutoReconnectPacket,
+)
 from rdpprov.wire.rdp.bitmap import BitmapData, BitmapFlags, BitmapUpdate, SynchronizeUpdate, UpdatePdu
 from rdpprov.wire.rdp.bodies import unpack_body
 from rdpprov.wire.rdp.capabilities import (
@@ -79,9 +84,7 @@ from rdpprov.wire.rdp.capabilities import (
     WindowActivationCapabilitySet,
 )
 from rdpprov.wire.rdp.client_info import (
-    CLIENT_RANDOM_OF_ENHANCED_SECURITY,
     AddressFamily,
-    ClientAutoReconnectPacket,
     ClientInfo,
     InfoFlags,
     TimeZoneInformation,
@@ -715,7 +718,7 @@ def _bitmap(data: BitmapData) -> ReceivedBitmap:
 
 def _session_info(info: session.LogonData) -> SessionInfoReceived:
     match info:
-        case session.LogonInfoExtended(auto_reconnect=session.ServerAutoReconnectPacket() as cookie):
+        case session.LogonInfoExtended(auto_reconnect=ServerAutoReconnectPacket() as cookie):
             return SessionInfoReceived(cookie.logon_id, cookie.arc_random_bits)
         case session.LogonInfo() | session.LogonInfoVersion2():
             return SessionInfoReceived(info.session_id)

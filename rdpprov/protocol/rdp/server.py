@@ -37,6 +37,7 @@ from rdpprov.protocol.rdp.mcs import ChannelData, McsServerMachine
 from rdpprov.protocol.rdp.negotiation import NegotiationServerMachine
 from rdpprov.protocol.rdp.output import EncodedBitmap, OutputLimits, OutputWriter
 from rdpprov.protocol.rdp.secure_settings import NO_LICENSE_PDU, VALID_CLIENT_PDU, unpack_client_info
+from rdpprov.wire.rdp.auto_reconnect import ServerAutoReconnectPacket
 from rdpprov.wire.rdp.capabilities import (
     CHANNEL_CHUNK_LENGTH,
     CapabilitySet,
@@ -61,7 +62,6 @@ from rdpprov.wire.rdp.session import (
     LogonInfoExtended,
     LogonInfoVersion2,
     SaveSessionInfo,
-    ServerAutoReconnectPacket,
     SetErrorInfo,
     ShutdownDenied,
     StatusInfo,

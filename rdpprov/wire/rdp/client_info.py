@@ -1,4 +1,4 @@
-"""Client Info: who wants to log on, from where, and how. Source: [MS-RDPBCGR] 2.2.1.11 "Client Info PDU", 2.2.4.
+"""Client Info: who wants to log on, from where, and how. Source: [MS-RDPBCGR] 2.2.1.11 "Client Info PDU".
 
 What is here follows the basic security header with SEC_INFO_PKT.
 """
@@ -10,7 +10,6 @@ from struct import Struct
 from typing import Any, ClassVar
 
 import attrs
-import construct
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError
@@ -20,16 +19,14 @@ from rdpprov.wire.base import (
     Reader,
     bounded_bytes,
     bounded_text,
-    build_with,
-    fixed_bytes,
     int32,
     known,
-    parse_with,
     uint16,
     uint32,
     utf16_bytes,
     utf16_text,
 )
+from rdpprov.wire.rdp.auto_reconnect import AUTO_RECONNECT_COOKIE_SIZE, ClientAutoReconnectPacket
 
 TEXT_MAXIMUM = 512
 """Bytes of each of the five texts in UTF-16, like all of these limits; terminator not counted."""
@@ -39,11 +36,7 @@ DIRECTORY_MAXIMUM = 512
 """Bytes of clientDir, terminator not counted."""
 DYNAMIC_DST_KEY_NAME_MAXIMUM = 254
 """Bytes of dynamicDSTTimeZoneKeyName."""
-AUTO_RECONNECT_COOKIE_SIZE = 28
 _COOKIE_MAXIMUM = 0x80
-
-CLIENT_RANDOM_OF_ENHANCED_SECURITY = bytes(32)
-"""Fact 73: under TLS the verifier of the cookie is computed over 32 zero bytes, there being no client random."""
 
 
 class InfoFlags(IntEnum):
@@ -98,74 +91,6 @@ class TimeZoneKeyNameTooLongError(DecodeError):
     """dynamicDSTTimeZoneKeyName is longer than 254 bytes."""
 
     errinfo = ErrInfo.ERRINFO_TIMEZONEKEYNAMELENGTHTOOLONG
-
-
-# Auto-reconnect cookies
-
-_PRIVATE_PACKET = construct.Struct(
-    "cb_len" / construct.Const(AUTO_RECONNECT_COOKIE_SIZE, construct.Int32ul),
-    "version" / construct.Const(1, construct.Int32ul),  # AUTO_RECONNECT_VERSION_1
-    "logon_id" / construct.Int32ul,
-    "bits" / construct.Bytes(16),
-)
-
-
-@attrs.frozen
-class ServerAutoReconnectPacket:
-    """ARC_SC_PRIVATE_PACKET: what a client needs to come back without credentials. 28 bytes.
-
-    Sent in Save Session Info. Source: [MS-RDPBCGR] 2.2.4.2 "Server Auto-Reconnect Packet".
-    """
-
-    logon_id: int = uint32()
-    """The session."""
-    arc_random_bits: bytes = fixed_bytes(16, repr=False, metadata={"secret": True})
-    """The key of the verifier."""
-
-    def pack(self) -> bytes:
-        """28 bytes."""
-        return build_with(
-            _PRIVATE_PACKET, {"logon_id": self.logon_id, "bits": self.arc_random_bits}, "ARC_SC_PRIVATE_PACKET"
-        )
-
-    @classmethod
-    def unpack(cls, data: Buffer) -> tuple[ServerAutoReconnectPacket, bytes]:
-        """The packet and what follows it.
-
-        Raises:
-            DecodeError: too short, or another length or version in it.
-        """
-        parsed, rest = parse_with(_PRIVATE_PACKET, data, "ARC_SC_PRIVATE_PACKET")
-        return cls(parsed.logon_id, parsed.bits), rest
-
-
-@attrs.frozen
-class ClientAutoReconnectPacket:
-    """ARC_CS_PRIVATE_PACKET: a client coming back. 28 bytes. Source: [MS-RDPBCGR] 2.2.4.3.
-
-    Under TLS it is a bearer secret, see CLIENT_RANDOM_OF_ENHANCED_SECURITY.
-    """
-
-    logon_id: int = uint32()
-    """The session."""
-    security_verifier: bytes = fixed_bytes(16, repr=False, metadata={"secret": True})
-    """HMAC-MD5 of the client random under ArcRandomBits; to be compared in constant time."""
-
-    def pack(self) -> bytes:
-        """28 bytes."""
-        return build_with(
-            _PRIVATE_PACKET, {"logon_id": self.logon_id, "bits": self.security_verifier}, "ARC_CS_PRIVATE_PACKET"
-        )
-
-    @classmethod
-    def unpack(cls, data: Buffer) -> tuple[ClientAutoReconnectPacket, bytes]:
-        """The packet and what follows it.
-
-        Raises:
-            DecodeError: too short, or another length or version in it.
-        """
-        parsed, rest = parse_with(_PRIVATE_PACKET, data, "ARC_CS_PRIVATE_PACKET")
-        return cls(parsed.logon_id, parsed.bits), rest
 
 
 # Time zone

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
-from construct import Bytes, Const, Construct, Int16ul, Int32ul, Padding, Struct
+from construct import Bytes, Construct, Int16ul, Int32ul, Padding, Struct
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError
@@ -19,12 +19,12 @@ from rdpprov.wire.base import (
     DecodeError,
     Reader,
     bounded_text,
-    fixed_bytes,
     uint16,
     uint32,
     utf16_bytes,
     utf16_text,
 )
+from rdpprov.wire.rdp.auto_reconnect import ServerAutoReconnectPacket
 from rdpprov.wire.rdp.gcc import MonitorDef
 from rdpprov.wire.rdp.share import LaidOut, PduType2
 
@@ -218,39 +218,6 @@ class PlainNotify(LaidOut):
 
     INFO_TYPE: ClassVar[InfoType] = InfoType.INFOTYPE_LOGON_PLAINNOTIFY
     LAYOUT: ClassVar[Construct[Any, Any]] = Struct(Padding(576))
-
-
-AUTO_RECONNECT_VERSION_1 = 1
-
-
-@attrs.frozen
-class ServerAutoReconnectPacket(LaidOut):
-    """ARC_SC_PRIVATE_PACKET: what lets the client come back without credentials. 28 bytes.
-
-    Source: [MS-RDPBCGR] 2.2.4.2 "Server Auto-Reconnect Packet".
-    """
-
-    LAYOUT: ClassVar[Construct[Any, Any]] = Struct(
-        "cb_len" / Const(28, Int32ul),
-        "version" / Const(AUTO_RECONNECT_VERSION_1, Int32ul),
-        "logon_id" / Int32ul,
-        "arc_random_bits" / Bytes(16),
-    )
-
-    logon_id: int = uint32()
-    """The session."""
-    arc_random_bits: bytes = fixed_bytes(16, repr=False, metadata={"secret": True})
-    """Under TLS a bearer secret: single use, short life."""
-
-    @property
-    def cb_len(self) -> int:
-        """28."""
-        return 28
-
-    @property
-    def version(self) -> int:
-        """AUTO_RECONNECT_VERSION_1."""
-        return AUTO_RECONNECT_VERSION_1
 
 
 class LogonErrorNotificationType(IntEnum):

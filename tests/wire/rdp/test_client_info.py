@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError
 from rdpprov.wire.base import DecodeError
-from rdpprov.wire.rdp.client_info import (
+from rdpprov.wire.rdp.auto_reconnect import (
     CLIENT_RANDOM_OF_ENHANCED_SECURITY,
-    AddressFamily,
     ClientAutoReconnectPacket,
+    ServerAutoReconnectPacket,
+)
+from rdpprov.wire.rdp.client_info import (
+    AddressFamily,
     ClientInfo,
     InfoFlags,
-    ServerAutoReconnectPacket,
     SystemTime,
     TimeZoneInformation,
     TimeZoneKeyNameTooLongError,

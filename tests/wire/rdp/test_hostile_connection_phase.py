@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.wire.rdp.auto_reconnect import ClientAutoReconnectPacket, ServerAutoReconnectPacket
 from rdpprov.wire.rdp.client_info import (
-    ClientAutoReconnectPacket,
     ClientInfo,
-    ServerAutoReconnectPacket,
     SystemTime,
     TimeZoneInformation,
 )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.wire.rdp.auto_reconnect import ServerAutoReconnectPacket
 from rdpprov.wire.rdp.gcc import MonitorDef
 from rdpprov.wire.rdp.output_control import InclusiveRectangle, RefreshRect, SuppressOutput
 from rdpprov.wire.rdp.session import (
@@ -21,7 +22,6 @@ from rdpprov.wire.rdp.session import (
     PlainNotify,
     PlaySound,
     SaveSessionInfo,
-    ServerAutoReconnectPacket,
     SetErrorInfo,
     SetKeyboardImeStatus,
     SetKeyboardIndicators,
