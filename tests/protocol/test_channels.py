@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
-from rdpprov.protocol.rdp.channels import ChannelAssembler, ChannelFlags, pack_chunks
+from rdpprov.protocol.rdp.channels import ChannelAssembler, pack_chunks
 from rdpprov.protocol.rdp.client import ClientOptions
 from rdpprov.protocol.rdp.events import ChannelDataReceived
 from rdpprov.protocol.rdp.server import ServerState
+from rdpprov.wire.rdp.virtual_channel import ChannelFlags
 
 FIRST, LAST = int(ChannelFlags.CHANNEL_FLAG_FIRST), int(ChannelFlags.CHANNEL_FLAG_LAST)
 

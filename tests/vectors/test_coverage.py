@@ -23,7 +23,6 @@ LAYERS_NOT_DECODED = {
     "rdpfile",
     "rdpsnd",
     "rfx",
-    "svc",
     "zgfx",
 }
 

@@ -6,39 +6,17 @@ Source: [MS-RDPBCGR] 2.2.6.1 "Virtual Channel PDU", 3.1.5.2 "Static Virtual Chan
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import IntEnum
-from struct import Struct
 from typing import Final
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.wire.rdp.virtual_channel import ChannelFlags, ChannelPduHeader
 
 MESSAGE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of the longest message that a channel may announce, unless its owner says less (SVC-02)."""
 
-_HEADER: Final = Struct("<II")
-
-
-class ChannelFlags(IntEnum):
-    """Bits of flags of CHANNEL_PDU_HEADER."""
-
-    CHANNEL_FLAG_FIRST = 0x00000001
-    CHANNEL_FLAG_LAST = 0x00000002
-    CHANNEL_FLAG_SHOW_PROTOCOL = 0x00000010
-    """fact 68: never set by us; mstsc crashes where RAIL gets it back."""
-    CHANNEL_FLAG_SUSPEND = 0x00000020
-    CHANNEL_FLAG_RESUME = 0x00000040
-    CHANNEL_PACKET_COMPRESSED = 0x00200000
-
-
 _FIRST: Final = int(ChannelFlags.CHANNEL_FLAG_FIRST)
 _LAST: Final = int(ChannelFlags.CHANNEL_FLAG_LAST)
-
-
-class ChannelDataTooShortError(RemoteProtocolError):
-    """A chunk is shorter than its header."""
-
-    errinfo = ErrInfo.ERRINFO_VCHANNELDATATOOSHORT
 
 
 class ChannelReassemblyError(RemoteProtocolError):
@@ -81,25 +59,25 @@ class ChannelAssembler:
             a whole message, or None: more chunks have to come.
 
         Raises:
-            RemoteProtocolError: one of the four classes above.
+            ChannelDataTooShortError: the chunk is shorter than its header.
+            ChannelCompressionError, ChannelDataTooLongError, ChannelReassemblyError: as they say above.
         """
-        if len(chunk) < _HEADER.size:
-            raise ChannelDataTooShortError(f"CHANNEL_PDU_HEADER: {len(chunk)} bytes, not 8")
-        total, flags = _HEADER.unpack_from(chunk)
+        header, part = ChannelPduHeader.unpack(chunk)
+        flags = header.flags
         if flags & ChannelFlags.CHANNEL_PACKET_COMPRESSED:
             raise ChannelCompressionError("a compressed chunk")
         if flags & (ChannelFlags.CHANNEL_FLAG_SUSPEND | ChannelFlags.CHANNEL_FLAG_RESUME):
             return None  # SVC-05: never fatal; we send too little to suspend anything
         if flags & _FIRST:  # drops an unfinished message
-            if total > self._limit:
-                raise ChannelDataTooLongError(f"a message of {total} bytes, the limit is {self._limit}")
-            self._message, self._total = bytearray(), total
+            if header.length > self._limit:
+                raise ChannelDataTooLongError(f"a message of {header.length} bytes, the limit is {self._limit}")
+            self._message, self._total = bytearray(), header.length
         message = self._message
         if message is None:
             raise ChannelReassemblyError("a chunk without the first one of its message")
-        if len(message) + len(chunk) - _HEADER.size > self._total:
+        if len(message) + len(part) > self._total:
             raise ChannelReassemblyError(f"more than the {self._total} bytes that were announced")
-        message += memoryview(chunk)[_HEADER.size :]
+        message += part
         if not flags & _LAST:
             return None
         if len(message) != self._total:
@@ -118,4 +96,5 @@ def pack_chunks(message: bytes, chunk_size: int) -> Iterator[bytes]:
     last = max(len(message) - 1, 0) // chunk_size
     for number in range(last + 1):
         flags = (_FIRST if number == 0 else 0) | (_LAST if number == last else 0)
-        yield _HEADER.pack(len(message), flags) + message[number * chunk_size : (number + 1) * chunk_size]
+        part = message[number * chunk_size : (number + 1) * chunk_size]
+        yield ChannelPduHeader(len(message), flags).pack() + part

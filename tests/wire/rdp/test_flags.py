@@ -67,6 +67,7 @@ from rdpprov.wire.rdp.preconnection import PreconnectionPdu
 from rdpprov.wire.rdp.security import BasicSecurityHeader
 from rdpprov.wire.rdp.session import SetKeyboardIndicators
 from rdpprov.wire.rdp.share import ShareDataPdu, unpack_share_pdu
+from rdpprov.wire.rdp.virtual_channel import ChannelPduHeader
 
 VALUES = 2000
 TOLERATED = 32 * 1024
@@ -90,6 +91,7 @@ SAMPLES = [
     BitmapCapabilitySet(32, 800, 600),
     BitmapData(0, 0, 3, 0, 4, 1, 32, bytes(16)),
     ChannelDef("rdpdr"),
+    ChannelPduHeader(8, 3),
     ClientClusterData(),
     ClientCoreData(
         800,
