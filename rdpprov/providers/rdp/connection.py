@@ -107,6 +107,7 @@ class RdpConnection(ProtocolConnection):
         self._color_depth = 0
         self._core: ClientCoreData
         self._info: ClientInfo
+        self._client: ClientData
 
     # Before OnConnected: the listener's affair
 
@@ -155,6 +156,14 @@ class RdpConnection(ProtocolConnection):
         # Depths with a palette are not offered: such a client gets 16, which all of them can.
         depth = self._core.color_depth()
         self._color_depth = depth if depth >= 15 else 16
+        self._client = client_data(
+            self._core,
+            self._info,
+            width=self._size[0],
+            height=self._size[1],
+            color_depth=self._color_depth,
+            peer=self._peer,
+        )
 
     async def _next_event(self) -> ServerEvent:
         """Wait for one event of the machine, sending what it has to say meanwhile."""
@@ -187,7 +196,7 @@ class RdpConnection(ProtocolConnection):
 
     async def serve(self, listener_callback: ProtocolListenerCallback) -> None:
         """Hand the client to the service, and serve it until Close."""
-        callback = await listener_callback.on_connected(self, connection_settings(self._client_data()))
+        callback = await listener_callback.on_connected(self, connection_settings(self._client))
         self._wire.attach(callback)
         if self._closing.is_set():
             return
@@ -310,17 +319,7 @@ class RdpConnection(ProtocolConnection):
 
     async def get_client_data(self) -> ClientData:
         """IWRdsProtocolConnection.GetClientData: from Client Core Data and Client Info."""
-        return self._client_data()
-
-    def _client_data(self) -> ClientData:
-        return client_data(
-            self._core,
-            self._info,
-            width=self._size[0],
-            height=self._size[1],
-            color_depth=self._color_depth,
-            peer=self._peer,
-        )
+        return self._client
 
     async def get_user_credentials(self) -> UserCredential:
         """IWRdsProtocolConnection.GetUserCredentials: those of Client Info, if the client wants to be logged on."""
