@@ -33,6 +33,7 @@ from rdpprov.protocol.rdp.events import (
     ShutdownRequested,
 )
 from rdpprov.protocol.rdp.server import ServerOptions, ServerState
+from rdpprov.wire.rdp import session as wire_session
 from rdpprov.wire.rdp.bodies import unpack_body
 from rdpprov.wire.rdp.capabilities import (
     CLIENT_ONLY_SETS,
@@ -353,7 +354,6 @@ def test_fin_05_no_output_before_font_map(confirmed):
     for call in (
         lambda: confirmed.server.send_bitmap_updates([]),
         lambda: confirmed.server.send_pointer_position(1, 1),
-        lambda: confirmed.server.send_shutdown_denied(),
         lambda: confirmed.server.send_save_session_info(user_name="u", domain="d", session_id=1),
     ):
         with pytest.raises(LocalProtocolError):
@@ -443,6 +443,30 @@ def test_ses_02_a_shutdown_request_is_the_owners_to_answer(active):
     active.server.send_shutdown_denied()
     active.run()
     assert active.client_events[-1] == ShutdownDenied()
+
+
+@pytest.mark.parametrize("reactivated", [False, True])
+def test_ses_02_a_shutdown_request_during_finalization_is_answered_behind_font_map(confirmed, reactivated):
+    assert confirmed.tell_share(ShutdownRequest()) == [ShutdownRequested()]
+    confirmed.server.send_shutdown_denied()
+    assert said(confirmed) == []  # fact 40
+    if reactivated:  # a resize came between
+        confirmed.server.deactivate()
+        confirmed.server.activate(800, 600, 32)
+        confirmed.tell_control(confirm(confirmed.share_id))
+        confirmed.server.data_to_send()
+    for body in (SYNCHRONIZE, COOPERATE, REQUEST):
+        confirmed.tell_share(body)
+    confirmed.server.data_to_send()
+    confirmed.tell_share(FontList())
+    assert [type(body) for body in said(confirmed)] == [FontMap, wire_session.ShutdownDenied]
+    confirmed.server.send_shutdown_denied()
+    assert [type(body) for body in said(confirmed)] == [wire_session.ShutdownDenied]
+
+
+def test_nobody_denies_a_shutdown_before_there_was_a_share(dialogue):
+    with pytest.raises(LocalProtocolError):
+        dialogue().run_until(ServerState.LICENSING).server.send_shutdown_denied()
 
 
 def test_inp_10_refresh_rect_is_clipped_to_the_desktop(active):

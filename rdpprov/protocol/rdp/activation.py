@@ -56,7 +56,7 @@ from rdpprov.wire.rdp.finalization import (
     Synchronize,
 )
 from rdpprov.wire.rdp.output_control import InclusiveRectangle, RefreshRect, SuppressOutput
-from rdpprov.wire.rdp.session import FrameAcknowledge
+from rdpprov.wire.rdp.session import FrameAcknowledge, ShutdownDenied
 from rdpprov.wire.rdp.share import (
     SERVER_CHANNEL_ID,
     DeactivateAll,
@@ -297,6 +297,7 @@ class ActivationServerMachine:
         "_mcs",
         "_old_share_ids",
         "_options",
+        "_shutdown_denied",
         "capabilities",
         "color_depth",
         "confirmed",
@@ -312,6 +313,7 @@ class ActivationServerMachine:
         self._mcs = mcs
         self._activations = 0
         self._old_share_ids: set[int] = set()
+        self._shutdown_denied = False  # and not yet said: Font Map comes first
         self.state = ActivationState.INACTIVE
         self.share_id = 0
         """0 until there was a share."""
@@ -369,6 +371,17 @@ class ActivationServerMachine:
     def send_data(self, body: ShareDataBody, *, pdu_source: int = SERVER_CHANNEL_ID) -> None:
         """Queue a share data PDU of this share."""
         self._send(pack_share_data(body, share_id=self.share_id, pdu_source=pdu_source))
+
+    def deny_shutdown(self) -> None:
+        """Queue Shutdown Request Denied: at once in an active share, otherwise behind the next Font Map.
+
+        A client may ask between its Confirm Active and its Font List, and before Font Map nothing but the answers of
+        finalization may be sent (fact 40: IronRDP ends the connection).
+        """
+        if self.state is ActivationState.ACTIVE:
+            self.send_data(ShutdownDenied())
+        else:
+            self._shutdown_denied = True
 
     def _send(self, pdu: bytes) -> None:
         self._mcs.send(self._mcs.io_channel_id, pdu)
@@ -487,6 +500,9 @@ class ActivationServerMachine:
             case Step.FONT_LIST:
                 FontList.unpack(pdu.body)  # FIN-03: what it says is ignored
                 self._send(self._answers().font_map)
+                if self._shutdown_denied:
+                    self._shutdown_denied = False
+                    self.send_data(ShutdownDenied())
                 return Activated()
             case Step.SYNCHRONIZE:
                 Synchronize.unpack(pdu.body)

@@ -133,8 +133,8 @@ class OutputSuppressed:
 
 @attrs.frozen
 class ShutdownRequested:
-    """The user closed the client's window. Answer by `send_shutdown_denied` (somebody is logged on: the client asks its
-    user and comes back with a disconnect) or by `disconnect`."""
+    """The user closed the client's window; from Confirm Active on. Answer by `send_shutdown_denied` (somebody is logged
+    on: the client asks its user and comes back with a disconnect) or by `disconnect`."""
 
 
 @attrs.frozen

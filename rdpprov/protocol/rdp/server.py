@@ -63,7 +63,6 @@ from rdpprov.wire.rdp.session import (
     LogonInfoVersion2,
     SaveSessionInfo,
     SetErrorInfo,
-    ShutdownDenied,
     StatusInfo,
 )
 from rdpprov.wire.rdp.tpkt import UnitKind
@@ -452,13 +451,17 @@ class RdpServerMachine:
         return True
 
     def send_shutdown_denied(self) -> None:
-        """Answer `ShutdownRequested`: the session survives, the client may still leave.
+        """Answer `ShutdownRequested`: the session survives, the client may still leave. While the share is being
+        activated the answer waits for Font Map.
 
         Raises:
-            LocalProtocolError: the share is not active.
+            LocalProtocolError: there was no share yet, so the client cannot have asked.
         """
-        if self._needs_share("send_shutdown_denied()"):
-            self._activation_or_fail().send_data(ShutdownDenied())
+        if STAGES[self.state].over:
+            return
+        if self._activation is None:
+            raise self._illegal("send_shutdown_denied()")
+        self._activation.deny_shutdown()
 
     def send_save_session_info(
         self, *, user_name: str, domain: str, session_id: int, reconnect_secret: bytes | None = None
