@@ -64,11 +64,16 @@ class FrameMarker:
             DecodeError: cut off, or another command.
         """
         reader = Reader(data, "TS_FRAME_MARKER")
-        if (command := reader.u16()) != SurfaceCommandType.CMDTYPE_FRAME_MARKER:
-            raise DecodeError(f"{reader.structure}: cmdType {command}, not 4")
+        command = reader.u16()
+        if command != SurfaceCommandType.CMDTYPE_FRAME_MARKER:
+            raise DecodeError(f"TS_FRAME_MARKER: cmdType {command}, not 4")
+        return cls._read(reader), reader.rest()
+
+    @classmethod
+    def _read(cls, reader: Reader) -> FrameMarker:
+        """What follows cmdType."""
         action = reader.u16()
-        frame_id = reader.u32() if reader.remaining else None  # fact 48
-        return cls(action, frame_id), reader.rest()
+        return cls(action, reader.u32() if reader.remaining else None)  # fact 48
 
 
 EX_COMPRESSED_BITMAP_HEADER_PRESENT = 0x01
@@ -95,13 +100,16 @@ class CompressedBitmapHeaderEx:
 
 @attrs.frozen
 class SurfaceBits:
-    """TS_SURFCMD_STREAM_SURF_BITS: or TS_SURFCMD_SET_SURF_BITS: a bitmap with its codec. 22 bytes and the bitmap.
+    """TS_SURFCMD_STREAM_SURF_BITS: a bitmap with its codec, or TS_SURFCMD_SET_SURF_BITS, which has the same layout.
+
+    22 bytes, perhaps an extended header of 24, and the bitmap.
 
     Source: [MS-RDPBCGR] 2.2.9.2.1 "Set Surface Bits Command", 2.2.9.2.2 "Stream Surface Bits Command", with
     2.2.9.2.1.1 "Extended Bitmap Data".
     """
 
     LAYOUT: ClassVar[Struct] = Struct("<5H4B2HI")
+    _BEHIND_TYPE: ClassVar[Struct] = Struct("<4H4B2HI")
 
     dest_left: int = uint16()
     """Pixels."""
@@ -164,15 +172,20 @@ class SurfaceBits:
             DecodeError: cut off, or another command.
         """
         reader = Reader(data, "TS_SURFCMD_STREAM_SURF_BITS")
-        command, left, top, right, bottom, bpp, flags, _, codec_id, width, height, length = reader.fields(cls.LAYOUT)
+        return cls._read(reader, reader.u16()), reader.rest()
+
+    @classmethod
+    def _read(cls, reader: Reader, command: int) -> SurfaceBits:
+        """What follows cmdType, which is `command`."""
         if command not in _BITS:
-            raise DecodeError(f"{reader.structure}: cmdType {command}, not 1 or 6")
+            raise DecodeError(f"TS_SURFCMD_STREAM_SURF_BITS: cmdType {command}, not 1 or 6")
+        fields = reader.fields(cls._BEHIND_TYPE)
+        left, top, right, bottom, bpp, flags, _, codec_id, width, height, length = fields
         extra = None
         if flags & EX_COMPRESSED_BITMAP_HEADER_PRESENT:
             extra = CompressedBitmapHeaderEx(*reader.fields(CompressedBitmapHeaderEx.LAYOUT))
         bits = reader.take(length)
-        surface_bits = cls(left, top, right, bottom, bpp, codec_id, width, height, bits, extra, command)
-        return surface_bits, reader.rest()
+        return cls(left, top, right, bottom, bpp, codec_id, width, height, bits, extra, command)
 
 
 _BITS = (SurfaceCommandType.CMDTYPE_SET_SURFACE_BITS, SurfaceCommandType.CMDTYPE_STREAM_SURFACE_BITS)
@@ -186,13 +199,10 @@ def unpack_surface_commands(data: Buffer) -> tuple[SurfaceCommand, ...]:
     Raises:
         DecodeError: a command that is cut off or not known.
     """
-    rest = bytes(data)
+    reader = Reader(data, "TS_SURFCMD")
     commands: list[SurfaceCommand] = []
-    while rest:
-        command: SurfaceCommand
-        if len(rest) >= 2 and rest[0] | rest[1] << 8 == SurfaceCommandType.CMDTYPE_FRAME_MARKER:
-            command, rest = FrameMarker.unpack(rest)
-        else:
-            command, rest = SurfaceBits.unpack(rest)
-        commands.append(command)
+    while reader.remaining:
+        kind = reader.u16()
+        marker = kind == SurfaceCommandType.CMDTYPE_FRAME_MARKER
+        commands.append(FrameMarker._read(reader) if marker else SurfaceBits._read(reader, kind))
     return tuple(commands)

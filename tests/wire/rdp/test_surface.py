@@ -93,3 +93,8 @@ def test_any_bytes_are_commands_or_the_peer_s_fault(kind, data):
         unpack_surface_commands(bytes((kind, 0)) + data)
     except RemoteProtocolError:
         return
+
+
+def test_many_commands_in_one_update_are_read_in_one_pass():
+    update = FrameMarker(FrameAction.SURFACECMD_FRAMEACTION_BEGIN, 1).pack() * 100_000  # copies of the rest: 40 GB
+    assert len(unpack_surface_commands(update)) == 100_000
