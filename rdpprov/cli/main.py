@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name. Default: those of this process.
     """
+    # For package.module:Class of a file that is worked on, as every Python server does; last, so that a file here
+    # cannot take the place of a module that is installed.
+    sys.path.append(os.getcwd())
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -1,7 +1,5 @@
 """``rdpprov serve``: the service."""
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -76,9 +74,6 @@ def serve(
             state_dir=state_dir,
         ),
     )
-    # For package.module:Class of a file that is worked on, as every Python server does; last, so that a file here
-    # cannot take the place of a module that is installed.
-    sys.path.append(os.getcwd())
     run_service(configuration, make_authenticator(configuration), _announce)
 
 

@@ -70,19 +70,20 @@ def diagram(file: Path, *, output: Path | None = None) -> None:
 def replay(
     file: Path,
     *,
-    against: Literal["provider", "service"] | None = None,
+    against: Literal["provider", "service"] = "service",
     protocol: str | None = None,
     option: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     everything: bool = False,
 ) -> int:
     """Replay a connection's trace, and show as a dialogue where it goes differently now.
 
+    Against the service: the provider's answers and callbacks come again, and the service's calls are compared. A
+    connection that got back into a session of an earlier one differs from there on, for a replay begins with none.
     Against the provider: the service's calls are made again, with a client that sends the recorded bytes; the trace has
-    to be recorded with them (serve --trace-wire), and the protocol a plain TCP one. Against the service: the provider's
-    answers and callbacks come again, and the service's calls are compared.
+    to have them (serve --trace-wire), and the protocol may not encrypt.
 
     Args:
-        against: default: the provider if the trace has a client's bytes, else the service.
+        against: what is tested.
         protocol: of the provider; default: the trace's own.
         option: KEY=VALUE of the provider's listener; any number of them.
         everything: show what is the same, too.
@@ -98,8 +99,6 @@ def replay(
         if not equals or not key:
             raise ConfigurationError(f"--option {pair!r}: expected KEY=VALUE")
         options[key] = value
-    if against is None:
-        against = "provider" if any(line.direction == "in" for line in trace.wire) else "service"
     if against == "provider":
         result = against_provider(trace, protocol or trace.header.protocol, options)
     else:

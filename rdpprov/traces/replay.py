@@ -598,11 +598,13 @@ class ReplayService(ProtocolListenerCallback):
                 first of them and sends the recorded bytes (so the protocol has to be a plain TCP one).
 
         Raises:
-            ReplayError: no client has come, or the default one has nothing to send.
+            ReplayError: no client has come, or the default one has nothing to send, or nothing that it may send plain.
         """
         if client is None:
             if not any(line.direction == "in" for line in self.trace.wire):
                 raise ReplayError("the trace has no bytes that a client sent: it was not recorded with them")
+            if any(line.event == "tls" for line in self.trace.events):
+                raise ReplayError("the client's bytes were inside TLS: sent as they are recorded, they mean nothing")
             client = self._recorded_client
         replay = None
         await self._manager.initialize(self._settings, Settings(setting_type=SettingType.MACHINE))
@@ -740,15 +742,17 @@ class TraceListener(ProtocolListener):
         refused_then = first is not None and first.error is not None
         recorded, now = ("refused" if refused else "accepted" for refused in (refused_then, error is not None))
         player.script.replay.add("listener -> service OnConnected", recorded, now)
-        if accepted is not None:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_call_back, player, self._trace, accepted)
-                await player.closed.wait()
-                nursery.cancel_scope.cancel()
-        player.script.finish()
-        self.replay = player.script.replay
-        if self._report is not None:
-            self._report(self.replay)
+        try:
+            if accepted is not None:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_call_back, player, self._trace, accepted)
+                    await player.closed.wait()
+                    nursery.cancel_scope.cancel()
+        finally:  # also if the service ends the listener at once: what there is of the dialogue is told
+            player.script.finish()
+            self.replay = player.script.replay
+            if self._report is not None:
+                self._report(self.replay)
         await self._stopped.wait()
 
     async def stop_listen(self) -> None:

@@ -1,4 +1,3 @@
-import socket
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -74,38 +73,15 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(rdpprov, good):
     assert process.returncode == 1
 
 
-@pytest.fixture
-def recorded(rdpprov, running):
-    """A trace with bytes of examples/line_protocol.py, recorded by the service."""
-    (rdpprov.home / "examples").symlink_to(Path(__file__).parents[2] / "examples")
-    rdpprov.run("user", "add", "anna", stdin="secret\n")
-    process = running(
-        "serve",
-        *("--protocol", "examples.line_protocol:LineManager", "--desktop", "examples.line_protocol:BarsDesktop"),
-        *("--listen", "127.0.0.1:0", "--trace-dir", "traces", "--trace-wire"),
-    )
-    host, _, port = process.stdout.readline().split()[-1].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client, client.makefile("rw") as lines:
-        for line in ("LOGON anna secret", "LOOK"):
-            lines.write(f"{line}\n")
-            lines.flush()
-            assert lines.readline()
-    process.terminate()
-    process.communicate(timeout=20)
-    return rdpprov.home / "traces" / "line_protocol-1-1.jsonl"
-
-
-def test_replay_against_the_service_finds_no_difference_until_an_answer_is_edited(rdpprov, recorded):
-    done = rdpprov.run("trace", "replay", recorded, "--against", "service")
-    assert (done.returncode, done.stderr) == (0, ""), done
-    assert done.stdout.endswith(" 0 differences\n")
-    shown = rdpprov.run("trace", "replay", recorded, "--against", "service", "--everything").stdout
-    assert "AcceptConnection" in shown
-    recorded.write_text(recorded.read_text().replace('"call":"LogonNotify"', '"call":"PreDisconnect"'))
-    done = rdpprov.run("trace", "replay", recorded, "--against", "service")
+def test_replay_tells_differences_with_both_sides(rdpprov, good, tmp_path):
+    done = rdpprov.run("trace", "replay", good)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{good}: 27 exchanges, 0 differences\n", "")
+    assert "  4 service -> connection AcceptConnection" in rdpprov.run("trace", "replay", good, "--everything").stdout
+    edited = tmp_path / "edited.jsonl"
+    edited.write_text(good.read_text().replace('"call":"LogonNotify"', '"call":"PreDisconnect"'))
+    done = rdpprov.run("trace", "replay", edited, "--against", "service")
     assert done.returncode == 1
-    assert "! " in done.stdout
-    assert "    recorded: " in done.stdout
+    assert "! service -> LogonNotify\n    recorded: nothing\n    now:      LogonNotify(" in done.stdout
 
 
 def test_options_of_a_replay_are_checked(rdpprov, good):

@@ -21,6 +21,7 @@ from rdpprov.traces.format import (
     REDACTED,
     CallError,
     CallLine,
+    EventLine,
     Outcome,
     Trace,
     TraceHeader,
@@ -378,6 +379,13 @@ async def test_a_client_that_does_not_come_is_an_error(autojump_clock: MockClock
 async def test_a_trace_without_bytes_needs_a_client():
     with pytest.raises(ReplayError, match="no bytes that a client sent"):
         await ReplayService(FIRST, GreetingManager()).run()
+
+
+async def test_bytes_that_were_inside_tls_are_not_sent_in_the_open():
+    trace = greeting_trace()
+    trace = attrs.evolve(trace, lines=(EventLine(0.0, "tls", {"version": "TLSv1.3"}), *trace.lines))
+    with pytest.raises(ReplayError, match="inside TLS"):
+        await ReplayService(trace, GreetingManager()).run()
 
 
 async def test_a_callback_that_does_not_come_is_a_difference(autojump_clock: MockClock):
