@@ -45,11 +45,12 @@ from rdpprov.wire.rdp.capabilities import (
     MultifragmentUpdateCapabilitySet,
     UnknownCapabilitySet,
 )
+from rdpprov.wire.rdp.client_info import InfoFlags
 from rdpprov.wire.rdp.finalization import Control, ControlAction, FontList, FontMap, PersistentKeyList, Synchronize
-from rdpprov.wire.rdp.input import FastPathInputPdu, InputPdu, MouseEvent
+from rdpprov.wire.rdp.input import FastPathInputPdu, InputPdu, MouseEvent, UnicodeEvent
 from rdpprov.wire.rdp.mcs import frame_send_data_request, unpack_domain_pdu
 from rdpprov.wire.rdp.output_control import InclusiveRectangle, RefreshRect, SuppressOutput
-from rdpprov.wire.rdp.session import FrameAcknowledge, SetErrorInfo, ShutdownRequest
+from rdpprov.wire.rdp.session import FrameAcknowledge, LogonInfo, LogonInfoVersion2, SetErrorInfo, ShutdownRequest
 from rdpprov.wire.rdp.share import (
     FlowPdu,
     PduType2,
@@ -199,6 +200,25 @@ def test_fin_06_it_is_ignored_until_the_new_share_is_confirmed(active, step):
         assert active.tell_channel(pdu) == []
     told(active, step)
     assert active.server.state is ServerState.EXPECT_CONFIRM_ACTIVE
+
+
+def test_fin_06_behind_the_new_confirm_the_old_share_is_over(active):
+    old = active.share_id
+    active.server.deactivate()
+    active.server.activate(800, 600, 32)
+    active.tell_control(confirm(active.share_id))
+    error = active.refused(lambda: active.tell_channel(pack_share_data(SYNCHRONIZE, share_id=old, pdu_source=1004)))
+    assert error.errinfo is ErrInfo.ERRINFO_DATAPDUSEQUENCE
+
+
+def test_fin_06_half_a_character_does_not_outlive_its_share(active):
+    high, low = UnicodeEvent(0xD83D), UnicodeEvent(0xDE00)
+    assert active.tell(FastPathInputPdu((high,)).pack()) == []
+    active.server.deactivate()
+    active.server.activate(800, 600, 32)
+    active.run()
+    assert active.server.state is ServerState.ACTIVE
+    assert active.tell(FastPathInputPdu((low,)).pack()) == []
 
 
 # Capabilities
@@ -424,6 +444,12 @@ def test_nx_25_a_compressed_pdu_is_refused(active):
     active.refused(lambda: active.tell_channel(pdu))
 
 
+def test_a_type_of_compression_alone_does_not_make_a_compressed_pdu(active):
+    body = ShutdownRequest().pack()
+    pdu = ShareDataPdu(1004, active.share_id, PduType2.PDUTYPE2_SHUTDOWN_REQUEST, body, compressed_type=0x01).pack()
+    assert active.tell_channel(pdu) == [ShutdownRequested()]
+
+
 def test_nx_25_what_the_client_did_before_its_error_still_counts(active):
     good = pack_share_data(ShutdownRequest(), share_id=active.share_id)
     active.server.receive_data(frame_send_data_request(active.server.user_channel_id, 1003, good + b"\x05\x00"))
@@ -527,6 +553,11 @@ def test_err_01_error_info_needs_a_share_and_a_client_that_announced_it(dialogue
     assert not talk.server.send_set_error_info(ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION)
 
 
+def test_err_01_there_is_no_error_info_between_two_shares(active):
+    active.server.deactivate()
+    assert not active.server.send_set_error_info(ErrInfo.ERRINFO_IDLE_TIMEOUT)
+
+
 def test_err_02_a_client_that_broke_the_protocol_can_be_told_and_sent_away(active):
     error = active.refused(lambda: active.tell_raw_share(0x77, b""))
     assert active.server.send_set_error_info(error.errinfo)
@@ -549,6 +580,23 @@ def test_ses_01_and_arc_01_the_client_learns_who_is_logged_on_and_gets_its_cooki
     )
     active.run()
     assert active.client_events[-2:] == [SessionInfoReceived(5), SessionInfoReceived(5, bytes(range(16)))]
+
+
+def test_ses_01_a_client_that_did_not_ask_is_not_told_who_is_logged_on(active):
+    info = active.server.client_info
+    active.server.client_info = attrs.evolve(info, flags=info.flags & ~InfoFlags.INFO_LOGONNOTIFY)
+    active.server.send_save_session_info(user_name="user", domain="", session_id=5, reconnect_secret=bytes(range(16)))
+    (body,) = said(active)
+    assert body.info_data.auto_reconnect.logon_id == 5
+
+
+@pytest.mark.parametrize("flags", [0, ExtraFlags.LONG_CREDENTIALS_SUPPORTED])
+def test_ses_01_names_are_cut_to_what_clients_read(active, flags):
+    active.server._activation.capabilities = {GeneralCapabilitySet.TYPE: GeneralCapabilitySet(extra_flags=flags)}
+    active.server.send_save_session_info(user_name="\N{OX}" * 200, domain="d" * 30, session_id=5)
+    (body,) = said(active)
+    assert isinstance(body.info_data, LogonInfoVersion2 if flags else LogonInfo)
+    assert (body.info_data.domain, body.info_data.user_name) == ("d" * 25, "\N{OX}" * 127)
 
 
 def test_arc_01_no_cookie_for_a_client_or_a_server_that_has_no_use_for_it(dialogue):

@@ -59,6 +59,7 @@ from rdpprov.wire.rdp.output_control import InclusiveRectangle, RefreshRect, Sup
 from rdpprov.wire.rdp.session import FrameAcknowledge, ShutdownDenied
 from rdpprov.wire.rdp.share import (
     SERVER_CHANNEL_ID,
+    CompressedType,
     DeactivateAll,
     FlowPdu,
     PduType,
@@ -478,7 +479,7 @@ class ActivationServerMachine:
             if pdu.share_id in self._old_share_ids:
                 return None
             raise DataPduSequenceError(f"share data PDU of share {pdu.share_id:#x}, not {self.share_id:#x}")
-        if pdu.compressed_type:
+        if pdu.compressed_type & CompressedType.PACKET_COMPRESSED:
             raise DataPduSequenceError("a compressed share data PDU, which nobody announced")
         if pdu.pdu_type2 == PduType2.PDUTYPE2_CONTROL:
             step = _CONTROL_STEPS[_control(pdu.body[:8]).action]
