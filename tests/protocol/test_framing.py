@@ -111,6 +111,15 @@ def test_pre_01_a_preconnection_pdu_is_read_where_it_is_allowed():
     assert machine.preconnection == PreconnectionPdu(7, "vm")
 
 
+def test_pre_03_any_first_byte_but_3_begins_a_preconnection_pdu():
+    pdu = PreconnectionPdu(7, "v" * 118)
+    assert pdu.pack()[:4] == bytes.fromhex("00010000")  # cbSize 256
+    machine = RdpServerMachine(ServerOptions(preconnection=True))
+    machine.receive_data(pdu.pack() + REQUEST)
+    assert machine.next_event() == StartTls()
+    assert machine.preconnection == pdu
+
+
 def test_pre_03_a_preconnection_pdu_may_be_missing():
     machine = RdpServerMachine(ServerOptions(preconnection=True))
     machine.receive_data(REQUEST)

@@ -261,6 +261,8 @@ def test_mcs_05_joins_are_skipped_if_both_want_it(asked, granted):
         for channel_id in (1003, 1004, USER):
             data = SendDataRequest(USER, channel_id, b"x").pack()
             assert server.tell(data) == ChannelData(channel_id, b"x")
+        for channel_id in (1002, USER + 1):  # MCS-07: there are no such channels
+            assert server.tell(SendDataRequest(USER, channel_id, b"x").pack()) == DataIgnored(channel_id)
     else:
         server.refuses(SendDataRequest(USER, 1003, b"x").pack())
 
@@ -336,6 +338,15 @@ def test_nx_09_a_block_of_impossible_length_is_refused(length):
 def test_nx_09_client_core_data_must_be_there_once():
     Server().refuses(initial(CHANNELS))
     Server().refuses(initial(CORE, CORE))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [ClientSecurityData(), CHANNELS, ClientClusterData(), gcc.ClientMonitorData(), UnknownBlock(0xC00D, b"")],
+    ids=lambda block: type(block).__name__,
+)
+def test_gcc_04_a_repeated_block_is_refused(block):
+    Server().refuses(initial(CORE, block, block))
 
 
 def full_core() -> bytes:

@@ -142,6 +142,15 @@ def test_neg_05_rdstls_comes_first_for_redirected_clients():
     assert choose_protocol(SSL | RDSTLS, SSL | RDSTLS, redirected=True) == RDSTLS
 
 
+@pytest.mark.parametrize(
+    ("line", "chosen"),
+    [(b"Cookie: msts=3640205228.15629.0000", RDSTLS), (b"Cookie: mstshash=user", SSL), (None, SSL)],
+)
+def test_neg_05_a_client_is_redirected_if_it_brings_a_routing_token(line, chosen):
+    _, confirm, machine = answer(ConnectionRequest(line, NegotiationRequest(SSL | RDSTLS)), SSL | RDSTLS)
+    assert confirm.negotiation.selected_protocol == machine.selected_protocol == chosen
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(0, 31))
 def test_neg_06_one_protocol_is_chosen_that_was_asked_for_and_is_allowed(requested, allowed):
     chosen = choose_protocol(requested, allowed, redirected=True)
