@@ -457,7 +457,7 @@ class _Temporary:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer of everything: a minute, and more noise")
+    parser.add_argument("--quick", action="store_true", help="fewer of everything, and more noise")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
     parser.add_argument("--profile", metavar="FILE", type=Path, help="only profile the server; keep the profile there")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="only these parts")
