@@ -51,7 +51,7 @@ async def start_desktop(service: ServiceContext, session: Session, client: Clien
         log.error("desktop cannot be made", session=session.session_id, **for_log(error))
         session.ending = DESKTOP_DIED
         service.sessions.remove(session)
-        # Our own desktops say what is wrong (mostly: the screen is too large); a foreign message stays in the traceback.
+        # Our own desktops say what is wrong (mostly: too large a screen); a foreign message stays in the traceback.
         reason, errinfo = type(error).__name__, DESKTOP_DIED.errinfo
         if isinstance(error, RdpProvError):
             reason, errinfo = str(error), error.errinfo or errinfo

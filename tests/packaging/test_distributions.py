@@ -59,7 +59,7 @@ def test_the_sdist_has_what_it_takes_to_build_and_test(sdist, source, root):
         for path in (source / top).rglob("*")
         if path.is_file()
     }
-    wanted |= {"pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "LICENSE"}
+    wanted |= {"pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "THIRD_PARTY.md", "LICENSE"}
     wanted |= {"requirements.lock", "requirements-dev.lock"}
     assert sorted(wanted - names) == []
     assert [name for name in names if "__pycache__" in name or name.endswith(".so")] == []

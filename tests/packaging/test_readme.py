@@ -25,3 +25,9 @@ def test_the_paths_that_the_readme_names_exist(root):
         assert (root / path).exists(), path
     for path in re.findall(r"\]\(([A-Z]\w+(?:\.md)?)\)", text):
         assert (root / path).exists(), path
+
+
+def test_every_package_that_is_installed_with_the_program_has_its_licence_listed(root):
+    locked = set(re.findall(r"(?m)^([\w.-]+)==", (root / "requirements.lock").read_text()))
+    listed = (root / "THIRD_PARTY.md").read_text()
+    assert {name for name in locked if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", listed)} == set()
