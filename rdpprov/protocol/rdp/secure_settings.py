@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from rdpprov.errors import RemoteProtocolError
-from rdpprov.wire.base import Buffer, DecodeError
+from rdpprov.wire.base import DecodeError
 from rdpprov.wire.rdp.client_info import ClientInfo
 from rdpprov.wire.rdp.licensing import (
     VALID_CLIENT,
@@ -79,15 +79,6 @@ def unpack_client_info(data: bytes) -> ClientInfo:
 def pack_client_info(info: ClientInfo) -> bytes:
     """Client Info, for the I/O channel."""
     return BasicSecurityHeader(SecurityFlags.SEC_INFO_PKT).pack() + info.pack()
-
-
-def security_flags(data: Buffer) -> int:
-    """`SecurityFlags` of the security header that `data` begins with.
-
-    Raises:
-        DecodeError: fewer than 4 bytes.
-    """
-    return BasicSecurityHeader.unpack(data)[0].flags
 
 
 def answer_license_pdu(data: bytes) -> bytes | None:

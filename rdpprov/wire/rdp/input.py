@@ -269,6 +269,8 @@ class FastPathEventCode(IntEnum):
     FASTPATH_INPUT_EVENT_QOE_TIMESTAMP = 6
 
 
+_SCANCODE, _MOUSE, _MOUSEX, _SYNC, _UNICODE, _MOUSEREL, _QOE_TIMESTAMP = map(int, FastPathEventCode)
+
 # Of the three fast-path bits, as a number from 0 to 7.
 _TO_KEYBOARD_FLAGS = tuple(
     (KeyboardFlags.KBDFLAGS_RELEASE if bits & FastPathKeyboardFlags.FASTPATH_INPUT_KBDFLAGS_RELEASE else 0)
@@ -305,17 +307,17 @@ def unpack_fast_path_events(data: Buffer, count: int) -> tuple[InputEvent, ...]:
         start += _EVENT_SIZES[code]
         if start > end:
             raise InputLengthError(f"TS_FP_INPUT_PDU: event {len(events) + 1} of {count} is cut off")
-        if code == 0:
+        if code == _SCANCODE:
             events.append(ScancodeEvent(data[body], _TO_KEYBOARD_FLAGS[header & 7]))
-        elif code == 1:
+        elif code == _MOUSE:
             events.append(MouseEvent(*_POINTER.unpack_from(data, body)))
-        elif code == 2:
+        elif code == _MOUSEX:
             events.append(ExtendedMouseEvent(*_POINTER.unpack_from(data, body)))
-        elif code == 3:
+        elif code == _SYNC:
             events.append(SynchronizeEvent(header & 0x1F))
-        elif code == 4:
+        elif code == _UNICODE:
             events.append(UnicodeEvent(_U16.unpack_from(data, body)[0], _TO_KEYBOARD_FLAGS[header & 1]))
-        elif code == 5:
+        elif code == _MOUSEREL:
             events.append(RelativeMouseEvent(*_RELATIVE.unpack_from(data, body)))
         else:
             events.append(QoeTimestampEvent(*_U32.unpack_from(data, body)))
@@ -339,21 +341,21 @@ def pack_fast_path_event(event: InputEvent) -> bytes:
         case ScancodeEvent(key_code=code, keyboard_flags=flags):
             if code > 0xFF:
                 raise LocalProtocolError(f"scancode {code:#x} does not fit into a fast-path event")
-            return bytes((_fast_path_flags(flags), code))
+            return bytes((_SCANCODE << 5 | _fast_path_flags(flags), code))
         case MouseEvent():
-            return b"\x20" + _POINTER.pack(event.pointer_flags, event.x_pos, event.y_pos)
+            return bytes((_MOUSE << 5,)) + _POINTER.pack(event.pointer_flags, event.x_pos, event.y_pos)
         case ExtendedMouseEvent():
-            return b"\x40" + _POINTER.pack(event.pointer_flags, event.x_pos, event.y_pos)
+            return bytes((_MOUSEX << 5,)) + _POINTER.pack(event.pointer_flags, event.x_pos, event.y_pos)
         case SynchronizeEvent(toggle_flags=flags):
             if flags > 0x1F:
                 raise LocalProtocolError(f"toggleFlags {flags:#x} do not fit into a fast-path event")
-            return bytes((0x60 | flags,))
+            return bytes((_SYNC << 5 | flags,))
         case UnicodeEvent(unicode_code=code, keyboard_flags=flags):
-            return bytes((0x80 | flags >> 15,)) + _U16.pack(code)
+            return bytes((_UNICODE << 5 | flags >> 15,)) + _U16.pack(code)
         case RelativeMouseEvent():
-            return b"\xa0" + _RELATIVE.pack(event.pointer_flags, event.x_delta, event.y_delta)
+            return bytes((_MOUSEREL << 5,)) + _RELATIVE.pack(event.pointer_flags, event.x_delta, event.y_delta)
         case QoeTimestampEvent(timestamp=timestamp):
-            return b"\xc0" + _U32.pack(timestamp)
+            return bytes((_QOE_TIMESTAMP << 5,)) + _U32.pack(timestamp)
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import attrs
 
@@ -204,18 +204,8 @@ class ConnectResponse:
         return cls(user_data, parameters, known(McsResult, result), called_connect_id), reader.rest()
 
 
-# Domain PDUs. The first byte is the choice, shifted by two; below it stand the bit of an optional field and the first
-# bits of an enumeration, of which the next byte has the others.
-
-
-class DomainPdu(Protocol):
-    """Any of the domain PDUs below."""
-
-    CHOICE: ClassVar[int]
-    """Its number in DomainMCSPDU."""
-
-    def pack(self) -> bytes:
-        """The PDU, without X.224."""
+# Domain PDUs. CHOICE is a PDU's number in DomainMCSPDU. It stands in the upper six bits of the first byte; the lower two
+# are the bit of an optional field and the first bits of an enumeration, which goes on in the next byte.
 
 
 def _open(data: Buffer, choice: int, structure: str) -> tuple[int, Reader]:

@@ -19,7 +19,6 @@ TPKT_VERSION = 3
 TPKT_MINIMUM = 7
 """The header and the shortest X.224 TPDU; what announces less is refused before its body is awaited."""
 TPKT_MAXIMUM = 0xFFFF
-FASTPATH_MAXIMUM = 0x7FFF
 
 _HEADER = Struct(">BBH")
 
