@@ -1,7 +1,8 @@
 """The share: capability exchange, finalization, and the control PDUs of an active session; the server's end.
 
-The server says Demand Active, and what it can; the client Confirm Active, and a batch of four PDUs or more, each of
-which has its answer. Then output flows. A new size means Deactivate All, and the same again with a new share.
+The server announces its capabilities in Demand Active. The client answers by Confirm Active, then sends Synchronize,
+Control (Cooperate), Control (Request Control) and Font List, and each of them has its answer. Then output flows. A new
+desktop size takes Deactivate All, and the whole sequence again with a new share.
 
 Source: [MS-RDPBCGR] 1.3.1.1 "Capabilities Exchange" and "Connection Finalization", 1.3.1.3
 "Deactivation-Reactivation Sequence", 3.3.5.3.13 to 3.3.5.3.24.
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from rdpprov.protocol.rdp.server import ServerOptions
 
 COLOR_DEPTHS: Final = (15, 16, 24, 32)
-"""Bits per pixel of a session. Palettes died out."""
+"""Bits per pixel that a session may have. 8, which needs a palette, is not supported."""
 
 
 class ActivationState(Enum):

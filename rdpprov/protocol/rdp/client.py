@@ -1,7 +1,7 @@
 """The client's end of an RDP connection, without I/O: for tests, load generation, and the built-in client.
 
-It speaks TLS only, takes no drawing orders and no codecs beyond bitmap updates, and is kinder than a server may be:
-what real servers do out of the ordinary is taken (facts 28, 42, 43).
+It speaks TLS only, takes no drawing orders and no codecs beyond bitmap updates. It is more lenient than our server:
+known deviations of real servers are accepted (facts 28, 42, 43).
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ class ClientOptions:
     channels: tuple[str, ...] = ()
     """Static virtual channels to ask for, at most 31."""
     optional_blocks: bool = True
-    """Send all that a modern client sends in Connect Initial and Client Info; otherwise only what the standard does not
-    let out, which makes a client of RDP 4, and which xrdp does not put up with."""
+    """Send all that a modern client sends in Connect Initial and Client Info. False: only what the standard makes
+    mandatory, as a client of RDP 4 does; xrdp refuses such a client."""
     skip_channel_join: bool = True
     fast_path_output: bool = True
     fast_path_input: bool = True

@@ -1,8 +1,8 @@
 """What the RDP machines tell their owner: one event at a time, from `next_event`.
 
-An event is a fact that has already happened on the wire; whatever had to be answered is queued in `data_to_send`. Two
-answers are no events: `NEED_DATA` (nothing complete is buffered; give more bytes) and `PAUSED` (somebody else must act:
-the state says who and what).
+An event tells what has already happened on the wire; if it had to be answered, the answer is queued in `data_to_send`.
+Two results of `next_event` are not events: `NEED_DATA` (no complete PDU is buffered; give more bytes) and `PAUSED` (the
+owner must act; the machine's `state` says how).
 """
 
 from __future__ import annotations

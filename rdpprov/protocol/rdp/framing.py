@@ -17,13 +17,14 @@ NEGOTIATION_LIMIT: Final = 4 * 1024
 LOGON_LIMIT: Final = 64 * 1024
 """Bytes buffered before logon (FRM-05)."""
 SESSION_LIMIT: Final = 1024 * 1024
-"""Bytes buffered later. An owner that asks for events behind each read never comes near it: a unit has 64 KiB."""
+"""Bytes buffered after logon. An owner that takes all events after each read stays far below it: a unit has at most
+64 KiB."""
 CLIENT_LIMIT: Final = 64 * 1024 * 1024
 """Bytes that a client buffers: a server's picture may come in one piece."""
 
 
 class UnitSplitter:
-    """Takes bytes, gives units. What the limit has no room for is dropped, and the next call for a unit says so."""
+    """Takes bytes, gives units. Bytes beyond `limit` are dropped, and the next call for a unit raises DecodeError."""
 
     __slots__ = ("_buffer", "_overflowed", "limit")
 

@@ -93,7 +93,7 @@ class McsSequenceError(RemoteProtocolError):
 
 @attrs.frozen
 class DomainErected:
-    """Erect Domain Request: nothing to do."""
+    """Erect Domain Request has come; it has no answer."""
 
 
 @attrs.frozen
@@ -105,7 +105,7 @@ class UserAttached:
 
 @attrs.frozen
 class ChannelJoined:
-    """A join is answered, or was answered."""
+    """Server: a Channel Join Request has come and is answered. Client: its confirm has come."""
 
     channel_id: int
 
@@ -120,7 +120,7 @@ class ChannelData:
 
 @attrs.frozen
 class DataIgnored:
-    """Data on a channel that nobody joined (MCS-07)."""
+    """Data on a channel that the client has not joined, or that does not exist (MCS-07)."""
 
     channel_id: int
 

@@ -29,8 +29,8 @@ PRECEDENCE: Final = (
     Protocols.PROTOCOL_HYBRID,
     Protocols.PROTOCOL_SSL,
 )
-"""Who is chosen when several are common, best first (NEG-05). Standard RDP security, which is 0, is never chosen: its
-keys are public."""
+"""Which protocol is chosen when both sides can do several, best first (NEG-05). Standard RDP security, which is 0, is
+never chosen: the key that signs its certificates is public, so an attacker in the middle is not noticed."""
 
 SERVER_REFERENCE: Final = 0x1234
 """SRC-REF of our confirms: any value will do, Windows' servers send this one."""
@@ -73,7 +73,7 @@ def choose_protocol(requested: int, allowed: int, *, redirected: bool = False) -
     for protocol in PRECEDENCE:
         if protocol & requested & allowed and (redirected or protocol != Protocols.PROTOCOL_RDSTLS):
             return protocol
-    # fact 2: the code decides what the client tries next, so it names what we would take
+    # fact 2: clients choose by the code which protocol to try next, so it names one that we accept
     if allowed & Protocols.PROTOCOL_SSL:
         return NegotiationFailureCode.SSL_REQUIRED_BY_SERVER
     if allowed & (Protocols.PROTOCOL_HYBRID | Protocols.PROTOCOL_HYBRID_EX):

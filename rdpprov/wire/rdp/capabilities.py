@@ -540,7 +540,7 @@ class PointerCapabilitySet(CapabilitySet):
     )
 
     color_pointer_flag: int = uint16(default=1)
-    """1; monochrome pointers only are not known of anybody."""
+    """1: color pointers are supported. No client is known that supports monochrome pointers only."""
     color_pointer_cache_size: int = uint16(default=25)
     """Shapes in the cache for color pointer updates."""
     pointer_cache_size: int | None = uint16(optional=True, default=25)

@@ -248,7 +248,7 @@ class ClientInfo:
     """1: the client does not change its time."""
 
     def __attrs_post_init__(self) -> None:
-        """The extended part has no gap."""
+        """Refuse a gap in the extended part."""
         ended = None
         for name in _EXTENDED:
             if getattr(self, name) is None:

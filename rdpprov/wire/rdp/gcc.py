@@ -143,9 +143,9 @@ class ConferenceCreateResponse:
     user_data: bytes = required(repr=False)
     """The server's blocks, see `ServerUserData`."""
     node_id: int = uint16(default=0x79F3)
-    """nodeID, at least 1001; of no use to anybody."""
+    """nodeID, at least 1001; ignored by clients."""
     tag: int = uint32(default=1)
-    """Of no use to anybody."""
+    """Ignored by clients."""
     result: int = uint8(default=0)
     """0: success."""
     connect_pdu_length: int = uint16(default=0x2A)
@@ -359,7 +359,7 @@ class ClientCoreData:
     """What newer clients may append."""
 
     def __attrs_post_init__(self) -> None:
-        """The tail has no gap."""
+        """Refuse a gap in the optional tail."""
         ended = None
         for name, _ in self.TAIL:
             if getattr(self, name) is None:
@@ -912,7 +912,7 @@ class ServerCoreData:
     """`ServerEarlyCapabilityFlags`. Only together with `client_requested_protocols`."""
 
     def __attrs_post_init__(self) -> None:
-        """The tail has no gap."""
+        """Refuse a gap in the optional tail."""
         if self.early_capability_flags is not None and self.client_requested_protocols is None:
             raise LocalProtocolError("ServerCoreData.early_capability_flags: needs client_requested_protocols")
 
@@ -964,7 +964,7 @@ class ServerSecurityData:
     """SERVER_CERTIFICATE, proprietary or X.509 ([MS-RDPBCGR] 2.2.1.4.3.1), as bytes; None with no encryption."""
 
     def __attrs_post_init__(self) -> None:
-        """Random and certificate come together."""
+        """Refuse a random without a certificate, and the reverse."""
         if (self.server_random is None) != (self.server_certificate is None):
             raise LocalProtocolError("ServerSecurityData: random and certificate come together")
 
