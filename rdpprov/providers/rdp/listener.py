@@ -2,7 +2,7 @@
 
 import errno
 import os
-from pathlib import Path
+from math import inf
 
 import structlog
 import trio
@@ -10,7 +10,7 @@ import trio
 from rdpprov.api import ListenerSettings, ProtocolListener, ProtocolListenerCallback
 from rdpprov.api.devices import TaskStatus
 from rdpprov.api.enums import ListenerSettingLevel
-from rdpprov.errors import HResultError, RemoteProtocolError
+from rdpprov.errors import ConfigurationError, HResultError, RemoteProtocolError
 from rdpprov.providers.rdp.connection import RdpConnection
 from rdpprov.providers.rdp.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.options import RdpListenerOptions
@@ -19,6 +19,9 @@ from rdpprov.security.tls import server_context
 
 RETRY_INTERVAL = 0.02
 """Seconds between tries to accept when descriptors are short; each time a half-open client goes."""
+
+COMPLAINT_INTERVAL = 10.0
+"""Seconds: a flood of clients must not fill the disk with our log as well."""
 
 OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
@@ -33,7 +36,11 @@ class RdpListener(ProtocolListener):
         self.options = options
         certificate = options.certificate
         if certificate is None:
-            certificate = self_signed_certificate(options.state_dir or Path.cwd())
+            if options.state_dir is None:
+                raise ConfigurationError(
+                    f"listener {name}: give a 'certificate' with its 'key', or a 'state_dir' to keep a generated one in"
+                )
+            certificate = self_signed_certificate(options.state_dir)
         self._tls = server_context(certificate, options.key, keylog=options.tls_keylog)
         self._half_open = HalfOpenClients(options.half_open_clients)
         self._accepting: trio.CancelScope | None = None
@@ -65,7 +72,7 @@ class RdpListener(ProtocolListener):
     async def _accept(
         self, listener: trio.SocketListener, clients: trio.Nursery, callback: ProtocolListenerCallback
     ) -> None:
-        is_full = False
+        complained_at = -inf
         async with listener:
             while True:
                 try:
@@ -73,13 +80,12 @@ class RdpListener(ProtocolListener):
                 except OSError as error:
                     if error.errno not in OUT_OF_RESOURCES:
                         raise
-                    if not is_full:  # once, not for each try: a log must not fill the disk as well
+                    if trio.current_time() - complained_at >= COMPLAINT_INTERVAL:
+                        complained_at = trio.current_time()
                         self._log.error("cannot accept clients", reason=os.strerror(error.errno))
-                    is_full = True
-                    self._half_open.make_room()
+                    self._half_open.make_room()  # Linux says so even if nobody waits: one descriptor is kept free
                     await trio.sleep(RETRY_INTERVAL)
                 else:
-                    is_full = False
                     clients.start_soon(self._serve, stream, callback)
 
     async def _serve(self, stream: trio.SocketStream, callback: ProtocolListenerCallback) -> None:
