@@ -51,7 +51,7 @@ class CompressedDataHeader:
     cb_comp_main_body_size: int = uint16()
     """Bytes of the compressed stream."""
     cb_scan_width: int = uint16()
-    """Bytes of one row of the bitmap, a multiple of 4. (The specification says "width"; implementations write bytes.)"""
+    """Bytes of one row of the bitmap, a multiple of 4. The specification says "width"; implementations write bytes."""
     cb_uncompressed_size: int = uint16()
     """Bytes of the bitmap when decompressed."""
     cb_comp_first_row_size: int = uint16(default=0)

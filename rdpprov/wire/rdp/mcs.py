@@ -204,8 +204,8 @@ class ConnectResponse:
         return cls(user_data, parameters, known(McsResult, result), called_connect_id), reader.rest()
 
 
-# Domain PDUs. CHOICE is a PDU's number in DomainMCSPDU. It stands in the upper six bits of the first byte; the lower two
-# are the bit of an optional field and the first bits of an enumeration, which goes on in the next byte.
+# Domain PDUs. CHOICE is a PDU's number in DomainMCSPDU. It stands in the upper six bits of the first byte; the lower
+# two are the bit of an optional field and the first bits of an enumeration, which goes on in the next byte.
 
 
 def _open(data: Buffer, choice: int, structure: str) -> tuple[int, Reader]:
