@@ -195,6 +195,18 @@ def test_a_text_of_impossible_size_is_refused(index, size):  # INF-02: odd, too 
         ClientInfo.unpack(packed)
 
 
+@pytest.mark.parametrize("size", [256, 257])
+def test_in_a_code_page_half_the_bytes_are_as_much_text(size):  # INF-02
+    packed = bytearray(ClientInfo(0).pack())
+    packed[8:10] = size.to_bytes(2, "little")
+    packed[18:18] = b"d" * size
+    if size == 256:
+        assert ClientInfo.unpack(packed).domain == "d" * 256
+    else:
+        with pytest.raises(DecodeError):
+            ClientInfo.unpack(packed)
+
+
 @pytest.mark.parametrize(("prefix", "limit"), [("0200", 80), ("0200" "0000", 512)])  # fmt: skip
 def test_an_address_or_directory_without_nul_is_taken_up_to_its_limit(prefix, limit):
     start = ClientInfo().pack() + bytes.fromhex(prefix)

@@ -152,6 +152,10 @@ def test_nothing_is_fragmented_for_a_client_that_cannot(max_request_size):
         pack_updates([(1, bytes(MAX_FRAGMENT_SIZE + 1))], max_request_size=max_request_size)
 
 
+def test_the_smallest_number_that_allows_fragments_is_a_whole_pdu():  # fact 36
+    assert can_fragment(0x3FFF)
+
+
 def test_an_update_above_the_client_s_number_is_our_own_fault():
     pack_updates([(1, bytes(38055))], max_request_size=38055)
     with pytest.raises(LocalProtocolError):
