@@ -1,6 +1,6 @@
 """Slowing down who guesses passwords: failures are counted by address, and too many cost time.
 
-Nobody is locked out: that would let anybody lock out anybody who shares an address with him. No clock in here.
+Nobody is locked out: that would let anybody lock out anybody who shares an address with them. No clock in here.
 """
 
 import ipaddress
@@ -52,7 +52,7 @@ class FailureCounter:
 
 
 def _source(address: str) -> str:
-    """What one attacker has at his disposal: an IPv4 address, but of IPv6 a whole /64 network."""
+    """What one attacker usually has: an IPv4 address, but of IPv6 a whole /64 network."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -48,6 +48,8 @@ from rdpprov.security.private_files import reason_of
 
 LICENSE_POLICIES = ("valid-client",)
 NOT_BUILT = {"admin": "the admin socket is not built yet", "broker": "the broker is not built yet"}
+NOT_ENFORCED = dict.fromkeys(("max_idle_time", "max_connection_time"), "this time limit is not enforced yet")
+"""Settings that a listener could fix without any effect; better told than ignored."""
 
 
 @attrs.frozen(kw_only=True)
@@ -134,6 +136,11 @@ class Table:
         value: float | None = self._get(key, int if whole else (int, float), expected)
         if value is not None and not 0 < value < float("inf"):
             raise ConfigurationError(f"{self.where}: {key} is {value!r}, expected {expected}")
+        return value
+
+    def whole(self, key: str) -> int | None:
+        """A whole number, of any sign."""
+        value: int | None = self._get(key, int, "a whole number")
         return value
 
     def table(self, key: str) -> "Table":
@@ -275,19 +282,37 @@ def _listener(name: str, table: Table, given: Mapping[str, object], state_dir: P
     address: dict[str, object] = {}
     if listen := table.text("listen"):
         address["host"], address["port"] = parse_address(f"{table.where}: listen", listen)
-    settings = table.table("settings")
-    fields = {field.name for field in attrs.fields(ConnectionSettings)}
-    for key in settings.rest():
-        if key not in fields:
-            raise ConfigurationError(f"{settings.where}: unknown key {key!r}{suggestion(key, fields)}")
+    settings = _fixed_settings(table.table("settings"))
     own = {"state_dir": str(state_dir), **table.rest(), **address, **given}
     chosen = str(own.pop("protocol", protocol or ""))
     if not chosen:
         raise ConfigurationError(f"{table.where}: protocol is missing, expected a name or package.module:Class")
     try:
-        return ListenerConfiguration(name, chosen, own, settings.rest())
+        return ListenerConfiguration(name, chosen, own, settings)
     except ValueError as error:
         raise ConfigurationError(f"{table.where}: {error}") from error
+
+
+def _fixed_settings(table: Table) -> dict[str, object]:
+    """Fields of `ConnectionSettings` that a listener fixes, each of its field's type and within its range."""
+    values: dict[str, object] = {}
+    for field in attrs.fields(ConnectionSettings):
+        if field.name in table and field.name in NOT_ENFORCED:
+            raise ConfigurationError(f"{table.where}: {field.name}: {NOT_ENFORCED[field.name]}")
+        match field.default:
+            case bool():
+                values[field.name] = table.flag(field.name)
+            case int():
+                values[field.name] = table.whole(field.name)
+            case str():
+                values[field.name] = table.text(field.name)
+    table.finish()
+    values = {key: value for key, value in values.items() if value is not None}
+    try:
+        ConnectionSettings(**values)  # type: ignore[arg-type]  # each was read as its field's type
+    except ValueError as error:
+        raise ConfigurationError(f"{table.where}: {error}") from error
+    return values
 
 
 def _limits(table: Table) -> Limits:

@@ -60,7 +60,7 @@ class PixelBudget:
 
 
 PIXEL_BUDGET = PixelBudget()
-"""This process's budget. Configuration sets its ``limit``."""
+"""This process's budget: shared by all desktops that are given no other."""
 
 
 class MemoryDesktop(ReadableDesktop):

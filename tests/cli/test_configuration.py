@@ -139,6 +139,30 @@ def test_a_listener_of_options_is_named_after_its_protocol():
             "[listeners.a]: listen: '3389', expected ADDR:PORT, such as 0.0.0.0:3389 or [::1]:3389",
         ),
         (
+            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\ndisable_clip = 'yes'",
+            "[listeners.a.settings]: disable_clip is 'yes', expected true or false",
+        ),
+        (
+            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\ncolor_depth = 1.5",
+            "[listeners.a.settings]: color_depth is 1.5, expected a whole number",
+        ),
+        (
+            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\ncolor_depth = -1",
+            "[listeners.a.settings]: color_depth is -1, not in 0..65535",
+        ),
+        (
+            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\nuser_name = 7",
+            "[listeners.a.settings]: user_name is 7, expected text",
+        ),
+        (
+            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\nlistener_settings = 7",
+            "[listeners.a.settings]: unknown key 'listener_settings'",
+        ),
+        (
+            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\nmax_idle_time = 30",
+            "[listeners.a.settings]: max_idle_time: this time limit is not enforced yet",
+        ),
+        (
             "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\ndisable_clp = true",
             "[listeners.a.settings]: unknown key 'disable_clp'; did you mean 'disable_clip'?",
         ),

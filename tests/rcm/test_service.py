@@ -466,6 +466,23 @@ async def test_a_provider_that_blocks_the_loop_is_named_while_it_does():
     assert "seen.wait(30)" in reports[0]["stack"]
 
 
+def test_limits_are_those_of_the_documentation_unless_somebody_sets_them():
+    assert attrs.asdict(Limits()) == {
+        "on_ready": 15,
+        "connect": 60,
+        "licensing": 30,
+        "logon_desktop": 120,
+        "call": 15,
+        "notification": 5,
+        "slow_notification": 0.1,
+        "close": 10,
+        "desktop_start": 30,
+        "stop": 9,
+        "blocked_loop": 1,
+        "logon_desktops": 256,
+    }
+
+
 def test_every_limit_is_a_positive_number():
     for field in attrs.fields(Limits):
         with pytest.raises(ValueError, match=field.name):
