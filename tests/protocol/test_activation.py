@@ -38,6 +38,7 @@ from rdpprov.wire.rdp.bodies import unpack_body
 from rdpprov.wire.rdp.capabilities import (
     CLIENT_ONLY_SETS,
     BitmapCapabilitySet,
+    CapabilityType,
     ConfirmActive,
     DemandActive,
     ExtraFlags,
@@ -248,6 +249,21 @@ def test_cap_03_the_sets_say_what_the_session_is(depth):
     assert len(sets) == len(server_capabilities(ServerOptions(), 1280, 1024, depth))
 
 
+def test_cap_02_the_sets_that_every_client_expects_are_there():
+    kinds = {one.TYPE for one in server_capabilities(ServerOptions(), 800, 600, 32)}
+    assert kinds >= {
+        CapabilityType.CAPSTYPE_SHARE,
+        CapabilityType.CAPSTYPE_GENERAL,
+        CapabilityType.CAPSTYPE_VIRTUALCHANNEL,
+        CapabilityType.CAPSTYPE_FONT,
+        CapabilityType.CAPSTYPE_BITMAP,
+        CapabilityType.CAPSTYPE_ORDER,
+        CapabilityType.CAPSTYPE_COLORCACHE,
+        CapabilityType.CAPSTYPE_POINTER,
+        CapabilityType.CAPSTYPE_INPUT,
+    }
+
+
 def test_cap_03_automatic_reconnection_is_announced_only_if_it_is_offered():
     for offered in (False, True):
         sets = server_capabilities(ServerOptions(auto_reconnect=offered), 800, 600, 32)
@@ -432,6 +448,22 @@ def test_nx_25_an_unknown_pdu_type_2_is_refused(active):
 def test_nx_25_a_server_s_pdu_from_a_client_is_refused(active):
     error = active.refused(lambda: active.tell_share(SetErrorInfo(0)))
     assert error.errinfo is ErrInfo.ERRINFO_DATAPDUSEQUENCE
+
+
+def test_frm_03_padding_behind_a_body_is_dropped(confirmed):
+    for body in (SYNCHRONIZE, COOPERATE, REQUEST, FontList()):
+        events = confirmed.tell_raw_share(body.PDU_TYPE2, body.pack() + bytes(3))
+    assert events == [Activated()]
+    assert confirmed.tell_raw_share(PduType2.PDUTYPE2_FRAME_ACKNOWLEDGE, b"\7\0\0\0pad") == [FrameAcknowledged(7)]
+
+
+def test_frm_11_reserved_fields_are_ignored(active):
+    pdu = bytearray(pack_share_data(RefreshRect((InclusiveRectangle(0, 0, 9, 9),)), share_id=active.share_id))
+    pdu[10] = 0xFF  # pad1 of the share data header
+    pdu[19:22] = b"\xff" * 3  # pad3Octects of Refresh Rect
+    unit = bytearray(frame_send_data_request(active.server.user_channel_id, 1003, bytes(pdu)))
+    unit[1] = 0xFF  # reserved of TPKT
+    assert active.tell(bytes(unit)) == [RefreshRequested((Rectangle(0, 0, 10, 10),))]
 
 
 def test_nx_25_another_share_id_is_refused(active):

@@ -64,6 +64,13 @@ def test_neg_01_the_confirm_has_the_bytes_that_every_client_knows():
     assert machine.data_to_send().hex() == "030000130ed000001234000201080001000000"
 
 
+@pytest.mark.parametrize("negotiation", [NegotiationRequest(SSL), None], ids=["chosen", "refused"])
+def test_neg_02_the_client_s_reference_comes_back_and_nothing_else_is_made_of_it(negotiation):
+    request = ConnectionRequest(negotiation=negotiation, destination_reference=0xABCD, source_reference=0x4321)
+    _, confirm, _ = answer(request)
+    assert (confirm.destination_reference, confirm.class_option) == (0x4321, 0)
+
+
 def test_neg_01_what_came_behind_the_request_belongs_to_tls():
     machine = RdpServerMachine(ServerOptions())
     machine.receive_data(pack_tpkt(ConnectionRequest(negotiation=NegotiationRequest(SSL)).pack()) + b"\x16\x03\x01")
