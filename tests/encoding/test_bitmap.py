@@ -150,6 +150,14 @@ def test_the_cache_stays_within_its_bytes_and_forgets_what_was_not_used():
     assert 2 <= len(cache) < 60
 
 
+def test_a_tile_that_two_clients_encode_at_once_is_counted_once():
+    cache = TileCache()
+    cache.keep(b"name", True, bytes(100))
+    size = cache.size
+    cache.keep(b"name", True, bytes(100))
+    assert (len(cache), cache.size) == (1, size)
+
+
 def test_a_tile_larger_than_the_whole_cache_is_not_kept():
     cache = TileCache(max_bytes=300)
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 4), dtype=np.uint8)
