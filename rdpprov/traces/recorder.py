@@ -58,7 +58,6 @@ FLUSH_AFTER: Final = frozenset({"StartListen", "ConnectNotify", "LogonNotify", "
 FLUSH_BYTES: Final = 64 * 1024
 """So much is held in memory at most, whatever else happens."""
 
-Observer = Callable[[CallLine], None]
 Clock = Callable[[], float]
 
 _log = structlog.get_logger(__name__)
@@ -97,9 +96,6 @@ class TraceRecorder(Protocol):
 
     def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
         """Bytes inside TLS, `ago` seconds back; passwords in them are already overwritten."""
-
-    def subscribe(self, observer: Observer) -> None:
-        """From now on, `observer` is told of each call as it ends. It must not raise."""
 
     def flush(self) -> None:
         """Let readers of the file see what there is."""
@@ -159,14 +155,13 @@ _NOT_RECORDED: Final = _NotRecorded()
 
 
 class _Recorder(ABC):
-    """What all recorders have in common: numbers, times, calls still open, observers."""
+    """What all recorders have in common: numbers, times, calls still open."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._started = clock()
         self._calls = 0
         self._open: dict[int, _OpenCall] = {}
-        self._observers: list[Observer] = []
         self._closed = False
 
     @property
@@ -190,9 +185,6 @@ class _Recorder(ABC):
         if self.records_wire and not self._closed:
             self._keep(WireLine(self._now(ago), direction, bytes(data)))
 
-    def subscribe(self, observer: Observer) -> None:
-        self._observers.append(observer)
-
     def flush(self) -> None:
         """Nothing is held back, unless a subclass does."""
 
@@ -212,11 +204,6 @@ class _Recorder(ABC):
             return  # the recorder was closed meanwhile, and wrote it as open
         d = round(self._now() - opened.t, 6)
         self._keep_call(opened, d, outcome, result, error)
-        if self._observers:
-            # No arguments and no result: observers are desktops, which have no business with them.
-            line = CallLine(opened.n, opened.t, d, opened.source, opened.target, opened.call, {}, outcome, None, error)
-            for observer in self._observers:
-                observer(line)
 
     @abstractmethod
     def _keep_call(
@@ -229,25 +216,24 @@ class _Recorder(ABC):
         """Something else has happened."""
 
 
-class NullRecorder(_Recorder):
-    """Keeps nothing; only observers are told. Without observers it costs next to nothing."""
+class NullRecorder:
+    """Keeps nothing, and converts nothing."""
 
-    def __init__(self, clock: Clock = time.perf_counter) -> None:
-        super().__init__(clock)
+    records_wire = False
 
     def call(self, source: str, target: str, call: str, args: Mapping[str, object]) -> OpenCall:
-        """Without the arguments, which nobody would see."""
-        return super().call(source, target, call, {}) if self._observers else _NOT_RECORDED
+        return _NOT_RECORDED
 
     def event(self, name: str, /, *, ago: float = 0.0, **fields: object) -> None:
-        """Dropped before anything is converted."""
-
-    def _keep_call(
-        self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
-    ) -> None:
         pass
 
-    def _keep(self, line: EventLine | WireLine) -> None:
+    def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
 
@@ -415,7 +401,7 @@ class TraceDirectory:
                 return FileRecorder(path, header, self._clock, self.wire)
         except OSError as error:
             _log.warning("no trace", path=str(path), reason=str(error))
-            return NullRecorder(self._clock)
+            return NullRecorder()
 
 
 def _file_name(listener: str) -> str:

@@ -16,7 +16,7 @@ from rdpprov.api.devices import (
 )
 from rdpprov.rcm.attachment import Attachment, PluggedScreen, PressedInput
 from rdpprov.sessions.memory import MemoryDesktop
-from rdpprov.testing.scripted import ScriptedVideo
+from rdpprov.testing.scripted import ScriptedInput, ScriptedVideo
 
 PLACES = st.integers(0, 3)
 EVENTS = st.one_of(
@@ -132,3 +132,19 @@ def test_a_device_that_raises_when_it_is_unplugged_is_unplugged_all_the_same():
     attachment.unplug()
     assert [type(error) for error in failures] == [ZeroDivisionError]
     assert not screen.grab(Rectangle(0, 0, 1, 1)).any()
+
+
+def test_a_second_desktop_takes_the_place_of_the_first_which_is_left_with_nothing_pressed():
+    video, inputs, failures = ScriptedVideo(), ScriptedInput(), []
+    attachment = Attachment(video, inputs, failures.append)
+    first, second = Events(), Events()
+    desktops = [MemoryDesktop(200, 200, on_input=events.input_event) for events in (first, second)]
+    attachment.plug(desktops[0], failures.append)
+    inputs.send(ScancodeKey(0x1E, True))
+    attachment.plug(desktops[1], failures.append)
+    inputs.send(ScancodeKey(0x20, True))
+    assert first.events == [ScancodeKey(0x1E, True), ScancodeKey(0x1E, False)]
+    assert second.events == [ScancodeKey(0x20, True)]
+    with desktops[0].draw():
+        assert video.former[0].take_damage() == ()
+    assert failures == []

@@ -166,12 +166,13 @@ async def test_a_disconnected_session_ends_at_its_limit_and_not_while_somebody_i
     checked(provider)
 
 
-async def test_policy_may_shorten_the_disconnected_limit(autojump_clock):
-    policies = Policies(machine=Settings(max_disconnect_time=enabled(2)))
-    provider = ScriptedProvider(policies=policies)
+@pytest.mark.parametrize(("own", "minutes", "seconds"), [(None, 2, 120), (300, 2, 120), (60, 2, 60), (60, 0, 60)])
+async def test_the_shorter_of_policy_and_own_limit_ends_a_disconnected_session(autojump_clock, own, minutes, seconds):
+    policies = Policies(machine=Settings(max_disconnect_time=enabled(minutes)))
+    provider = ScriptedProvider(policies=policies, sessions=SessionsPolicy(disconnected_limit=own))
     async with provider.service() as service:
         await leave(await provider.log_on("ann"))
-        await trio.sleep(119)
+        await trio.sleep(seconds - 1)
         assert len(list(service.sessions)) == 1
         await trio.sleep(2)
         assert list(service.sessions) == []
@@ -501,6 +502,16 @@ def test_only_who_has_the_secret_can_prove_it(secret, guess, method):
 
 
 # What a provider may ask in between
+
+
+async def test_a_connection_that_breaks_while_it_answers_is_asked_nothing_more(autojump_clock, checked):
+    provider = ScriptedProvider()
+    async with provider.service():
+        client = await provider.connect(answers={"AcceptConnection": lambda: client.goes()}, ready=False)
+        client.callback.on_ready()
+        await client.closed.wait()
+        assert client.names == ["GetLogonErrorRedirector", "AcceptConnection", "Close"]
+    checked(provider)
 
 
 async def test_updates_stop_and_resume_with_a_redraw(autojump_clock, checked):
