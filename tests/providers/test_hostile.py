@@ -162,7 +162,7 @@ async def test_a_client_that_is_paused_may_send_so_much_and_no_more(listening, l
             except trio.BrokenResourceError:
                 pass
         await served.closed.wait()
-    assert any("more than 65536 bytes" in reason for reason in reasons(log)), reasons(log)
+    assert any(f"more than {LOGON_LIMIT} bytes" in reason for reason in reasons(log)), reasons(log)
 
 
 @pytest.mark.usefixtures("many_descriptors")
