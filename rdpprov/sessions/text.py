@@ -39,6 +39,10 @@ class Glyph:
     left: int
     top: int
     advance: int
+    cell: Coverage
+    """What of it lies in its own place in a line: `line_height` by ``advance``."""
+    overhangs: bool
+    """Whether a part of it lies beside its cell, where the neighbours are."""
 
 
 @lru_cache(maxsize=64)
@@ -79,7 +83,23 @@ def _glyph(character: str, style: TextStyle) -> Glyph:
     mask, (left, top) = font.getmask2(character, "L", anchor="la")
     width, height = mask.size
     coverage = np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
-    return Glyph(coverage, left, top, round(font.getlength(character)))
+    return _placed(coverage, left, top, round(font.getlength(character)), style)
+
+
+def _placed(coverage: Coverage, left: int, top: int, advance: int, style: TextStyle) -> Glyph:
+    cell = np.zeros((line_height(style), advance), np.uint8)
+    _overlay(cell, coverage, left, top)
+    return Glyph(coverage, left, top, advance, cell, left < 0 or left + coverage.shape[1] > advance)
+
+
+def _overlay(line: Coverage, glyph: Coverage, left: int, top: int) -> None:
+    """Add a glyph to a line; what leaves it is cut."""
+    height, width = line.shape
+    cut_left, cut_top = max(0, -left), max(0, -top)
+    source = glyph[cut_top : max(cut_top, height - top), cut_left : max(cut_left, width - left)]
+    if source.size:
+        target = line[top + cut_top :, left + cut_left :][: source.shape[0], : source.shape[1]]
+        np.maximum(target, source, out=target)
 
 
 def _code_point_box(character: str, style: TextStyle) -> Glyph:
@@ -100,7 +120,7 @@ def _code_point_box(character: str, style: TextStyle) -> Glyph:
         for column, digit in enumerate(row_digits):
             centre = (3 + column * cell + cell / 2, height * (0.29 + 0.42 * row))
             draw.text(centre, digit, fill=255, font=small, anchor="mm")
-    return Glyph(np.asarray(image, np.uint8), 0, top, width)
+    return _placed(np.asarray(image, np.uint8), 0, top, width, style)
 
 
 def advances(text: str, style: TextStyle) -> Iterator[int]:
@@ -163,7 +183,7 @@ def _ramp(colour: int, background: int) -> NDArray[np.uint32]:
 
 def tint(coverage: Coverage, colour: int, background: int) -> Bitmap:
     """A bitmap of ``colour`` (0xRRGGBB) over ``background`` where ``coverage`` says so. Read-only: it may be shared."""
-    bitmap = _ramp(colour, background)[coverage]
+    bitmap = _ramp(colour, background).take(coverage)
     bitmap.flags.writeable = False
     return bitmap
 
@@ -171,17 +191,13 @@ def tint(coverage: Coverage, colour: int, background: int) -> Bitmap:
 def draw_text(text: str, style: TextStyle, colour: int, background: int) -> Bitmap:
     """One line of text as a bitmap, `line_height` by `text_width`. Not cached: for what changes often."""
     glyphs = [_glyph(character, style) for character in text[:MAX_RUN]]
-    height, width = line_height(style), sum(glyph.advance for glyph in glyphs)
-    coverage = np.zeros((height, width), np.uint8)
+    if not glyphs:
+        return tint(np.zeros((line_height(style), 0), np.uint8), colour, background)
+    coverage = np.concatenate([glyph.cell for glyph in glyphs], axis=1)
     pen = 0
     for glyph in glyphs:
-        # A glyph may reach over its advance to both sides; what leaves the run is cut.
-        left, top = pen + glyph.left, glyph.top
-        cut = max(0, -left)
-        source = glyph.coverage[max(0, -top) : height - top, cut : max(cut, width - left)]
-        if source.size:
-            target = coverage[max(0, top) :, left + cut :][: source.shape[0], : source.shape[1]]
-            np.maximum(target, source, out=target)
+        if glyph.overhangs:
+            _overlay(coverage, glyph.coverage, pen + glyph.left, glyph.top)
         pen += glyph.advance
     return tint(coverage, colour, background)
 
