@@ -71,7 +71,7 @@ async def connection_sequence(
             else:
                 if service.draining:
                     raise ConnectionDroppedError(
-                        ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION, "the service takes no new sessions"
+                        ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION, "the service is draining and takes no new sessions"
                     )
                 service.sessions.keep(session, user)
                 await start_desktop(service, session, callback.client)

@@ -64,7 +64,7 @@ class Manager:
             self._there_are_news.set()
         elif not self._has_lost_news:
             self._has_lost_news = True
-            log.warning("manager does not keep up, and misses notifications", **self.ask.whose)
+            log.warning("manager is too slow for the notifications it gets and misses some", **self.ask.whose)
 
     async def tell_news(self) -> None:
         """The task that tells it."""

@@ -130,7 +130,8 @@ async def logon_desktop(
         )
     if service.logon_desktops >= service.limits.logon_desktops:
         raise ConnectionDroppedError(
-            ErrInfo.ERRINFO_OUT_OF_MEMORY, f"there are {service.logon_desktops} logon desktops already"
+            ErrInfo.ERRINFO_OUT_OF_MEMORY,
+            f"{service.logon_desktops} logon desktops are shown, as many as limits.logon_desktops allows",
         )
     service.logon_desktops += 1
     scope = trio.CancelScope()

@@ -85,7 +85,9 @@ class ListenerCallback(ProtocolListenerCallback):
         if faults := faults_of(type(connection)):
             raise HResultError(f"{type(connection).__qualname__} {'; '.join(faults)}", E_INVALIDARG)
         if len(self._connections) >= self._settings.max_protocol_listener_connection_count:
-            raise HResultError(f"there are {len(self._connections)} connections already", CONNECTION_COUNT_LIMIT)
+            raise HResultError(
+                f"the listener has {len(self._connections)} connections, as many as it allows", CONNECTION_COUNT_LIMIT
+            )
 
     async def _run(
         self, connection: ProtocolConnection, callback: ConnectionCallback, settings: ConnectionSettings

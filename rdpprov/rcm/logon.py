@@ -24,7 +24,7 @@ MB_ICONERROR = 0x10
 CAPTION = "Log on"
 MESSAGES = {
     NtStatus.STATUS_LOGON_FAILURE: "The user name or password is incorrect.",
-    NtStatus.STATUS_NO_LOGON_SERVERS: "Nobody can log on at the moment.",
+    NtStatus.STATUS_NO_LOGON_SERVERS: "Logging on is not possible at the moment.",
     NtStatus.STATUS_ACCOUNT_RESTRICTION: "This account may not log on here.",
     NtStatus.STATUS_INVALID_LOGON_HOURS: "This account may not log on at this time.",
     NtStatus.STATUS_INVALID_WORKSTATION: "This account may not log on from this computer.",
@@ -58,13 +58,13 @@ async def redeem(
         return None
     session = service.sessions.redeem(claim, named_user(service, offered))
     if session is None or session.user is None:
-        log.info("reconnect not proved", **callback.whose)
+        log.info("reconnect secret wrong or no longer valid, client has to log on", **callback.whose)
         callback.recorder.event("logon", verdict="refused", how="reconnect")
         return None
     try:
         await service.authenticator.check_account(session.user)
     except LogonError as error:
-        log.info("reconnect refused", reason=str(error), **callback.whose)
+        log.info("reconnect refused, account may not log on any more", reason=str(error), **callback.whose)
         callback.recorder.event("logon", verdict="refused", how="reconnect", status=error.status)
         return None
     if not session.is_of(session.user):
@@ -98,7 +98,7 @@ async def authenticate(
         if offered is not None and offered.proof is not None:
             if service.authenticator.vouches_for(offered.proof):
                 return _accepted(callback, offered.proof.token)
-            log.warning("provider brings a verdict that is not our authenticator's", **callback.whose)
+            log.warning("ignored a logon proof that this service's authenticator did not issue", **callback.whose)
         refused = None
         if offered is not None and offered.user_name and offered.password and not _prompts(callback):
             try:

@@ -89,7 +89,7 @@ async def notify_logon(
     )
     callback.settings, refused = effective.changed_by_provider(written)
     if refused:
-        log.warning("provider may not loosen policies", settings=refused, **callback.whose)
+        log.warning("provider tried to loosen policies, ignored", settings=refused, **callback.whose)
     callback.recorder.event("state", name="active", session=session.session_id)
     log.info(
         "logged on", user=user.name, domain=user.domain, how=user.how, session=session.session_id, **callback.whose
@@ -107,7 +107,9 @@ async def show_again(service: ServiceContext, callback: ConnectionCallback, sess
     try:
         await session.desktop.resize(*desktop_size(service, callback.client))
     except RdpProvError as error:  # it cannot have that size, keeps its own, and is shown as it is
-        log.warning("desktop keeps its size", session=session.session_id, reason=str(error))
+        log.warning(
+            "desktop cannot take the client's size and keeps its own", session=session.session_id, reason=str(error)
+        )
     except Exception as error:
         log.error("desktop failed", session=session.session_id, **for_log(error))
         session.end(DESKTOP_DIED)

@@ -52,7 +52,7 @@ class RemoteConnectionManager:
     ) -> None:
         names = [listener.name for listener in configuration.listeners]
         if doubled := {name for name in names if names.count(name) > 1}:
-            raise ConfigurationError(f"listeners: {', '.join(sorted(doubled))} is there more than once")
+            raise ConfigurationError(f"listeners: more than one is named {', '.join(sorted(doubled))}")
         if configuration.license_policy != VALID_CLIENT and license_issuer is None:
             raise ConfigurationError(f"license policy {configuration.license_policy!r}, expected {VALID_CLIENT!r}")
         self._configuration = configuration

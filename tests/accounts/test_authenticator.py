@@ -1,6 +1,7 @@
 import contextlib
 import importlib.util
 import sys
+import threading
 
 import attrs
 import pytest
@@ -141,6 +142,30 @@ async def test_attempts_that_run_at_once_are_slowed_down_too(authenticator, mock
         await trio.testing.wait_all_tasks_blocked()
         assert len(answered) <= 11  # two hashes may be ready at once
         mock_clock.jump(2)
+
+
+async def test_two_passwords_are_checked_at_a_time_and_no_more():
+    class CountingUsers:
+        """Two threads have to be here at once to get any further; a third would be noticed."""
+
+        def __init__(self):
+            self.both, self.lock, self.now, self.most = threading.Barrier(2), threading.Lock(), 0, 0
+
+        def find(self, user_name, domain=""):
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            self.both.wait(30)
+            with self.lock:
+                self.now -= 1
+            return ANNA
+
+    users = CountingUsers()
+    authenticator = FileAuthenticator(users)
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(log_on, authenticator)
+    assert users.most == 2
 
 
 async def test_a_client_that_leaves_does_not_wait_for_the_hash():

@@ -172,7 +172,7 @@ async def test_a_made_up_verdict_is_no_proof(autojump_clock, checked, log):
     async with provider.service():
         await Playbook(*up_to_logon(forged), Silence(60), *CLIENT_GOES).play(provider)
     assert provider.logon_desktops[0].asked == 1
-    assert any("verdict" in entry["event"] for entry in log)
+    assert any("logon proof" in entry["event"] for entry in log)
     checked(provider)
 
 

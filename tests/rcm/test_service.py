@@ -126,7 +126,7 @@ def test_a_listeners_name_has_at_most_32_characters():
 
 async def test_listeners_need_names_of_their_own_and_license_policies_somebody_to_carry_them_out():
     twice = [ListenerConfiguration("desk", PROTOCOL)] * 2
-    with pytest.raises(ConfigurationError, match="desk is there more than once"):
+    with pytest.raises(ConfigurationError, match="more than one is named desk"):
         ScriptedProvider(listeners=twice).make_service()
     with pytest.raises(ConfigurationError, match="license policy 'issue'"):
         ScriptedProvider(license_policy="issue").make_service()
@@ -360,6 +360,16 @@ async def test_a_traceback_shows_no_variables_where_nobody_configured_the_log(au
     assert "ZeroDivisionError: 7 characters" in logged
     assert "in fail" in logged
     assert "hunter2" not in logged
+
+
+async def test_a_manager_that_does_not_keep_up_misses_news_and_is_named_once(autojump_clock, monkeypatch, log):
+    monkeypatch.setattr("rdpprov.rcm.context.NEWS_KEPT", 2)
+    provider = ScriptedProvider({"NotifySessionStateChange": HANGS}, limits=Limits(notification=1000))
+    async with provider.service():
+        for user in ("ann", "bob", "ann"):
+            await provider.log_on(user)
+    assert provider.names.count("NotifySessionStateChange") == 1  # no connection waited for the other two
+    assert [entry["listener"] for entry in log if "misses some" in entry["event"]] == ["scripted"]
 
 
 # Stop
