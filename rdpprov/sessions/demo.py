@@ -32,6 +32,7 @@ from rdpprov.sessions.base import (
     Notice,
     SequenceStep,
 )
+from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.canvas import Canvas
 from rdpprov.sessions.demo_plan import DemoPlan, plan_demo
 from rdpprov.sessions.keyboard import EditKey, Keyboard, Keystroke
@@ -76,6 +77,7 @@ MAX_BRUSH = 60
 """Pixels."""
 LIVELY = timedelta(seconds=60)
 """How long after the last input the clock shows seconds: thousands of idle sessions must not cost a frame a second."""
+BACKDROPS = Backdrops()
 NOT_IMPLEMENTED = ("E_NOTIMPL", "0x80004001", "NotImplementedByProvider")
 HINT = "Close the client and connect again: this session, its text and its drawing will still be here."
 
@@ -97,7 +99,7 @@ class DemoDesktop(SceneDesktop):
         budget: PixelBudget = PIXEL_BUDGET,
     ) -> None:
         layers = ["chrome", "title", "clock", "log off", "client", "text", "canvas", "brush", "sequence", "status"]
-        super().__init__(request.width, request.height, layers)
+        super().__init__(request.width, request.height, layers, BACKDROPS)
         self._request = request
         self._plan = plan_demo(self.width, self.height)
         self._logged_off = trio.Event()
@@ -336,7 +338,7 @@ class DemoDesktop(SceneDesktop):
             case "clock":
                 return self._clock_items()
             case "log off":
-                return self._log_off_items()
+                return _log_off_button(self.width, self.height, LOG_OFF_PRESSED) if self._log_off_pressed else ()
             case "client":
                 return self._client_items()
             case "text":
@@ -362,27 +364,10 @@ class DemoDesktop(SceneDesktop):
         items.append(_middle(left, plan.bar, text_run(label, plan.small_style, BAR_MUTED, BAR)))
         return items
 
-    def _clock_items(self) -> list[Item]:
-        plan = self._plan
+    def _clock_items(self) -> Sequence[Item]:
         now = self._stopped_at or self._now()
         shows_seconds = self._stopped_at is not None or now < self._lively_until
-        style = plan.small_style if plan.compact else plan.style
-        items: list[Item] = []
-        left = plan.clock.left
-        for character in now.strftime("%H:%M:%S" if shows_seconds else "%H:%M"):
-            run = text_run(character, style, BAR_TEXT, BAR)  # one by one: only digits that change are damage
-            items.append(_middle(left, plan.clock, run))
-            left += run.shape[1]
-        return items
-
-    def _log_off_items(self) -> list[Item]:
-        plan, place = self._plan, self._plan.log_off
-        colour = LOG_OFF_PRESSED if self._log_off_pressed else LOG_OFF
-        run = text_run("Log off", plan.small_style, BAR_TEXT, colour)
-        return [
-            *rounded(place, 4 * plan.unit, colour, BAR),
-            _middle(place.left + (place.width - run.shape[1]) // 2, place, run),
-        ]
+        return _clock_face(self.width, self.height, now.strftime("%H:%M:%S" if shows_seconds else "%H:%M"))
 
     def _client_items(self) -> list[Item]:
         plan = self._plan
@@ -459,12 +444,13 @@ class DemoDesktop(SceneDesktop):
         area = plan.content(plan.sequence)
         if area.is_empty():
             return []
-        figure = _Figure.within(area, plan)
+        figure = _figure(self.width, self.height)
         fitting = max(0, (area.bottom - figure.top) // figure.row_height)
         items: list[Item] = []
         steps = list(self._steps)[-fitting:] if fitting else []
-        for index, step in enumerate(steps):
-            items += figure.arrow(figure.top + index * figure.row_height, step)
+        for row, step in enumerate(steps):
+            remark = step.outcome or _duration(step.seconds)
+            items += _arrow(self.width, self.height, row, step.call, step.source, step.target, step.outcome, remark)
         return items
 
     def _status_items(self) -> list[Item]:
@@ -504,35 +490,46 @@ class _Figure:
             row_height=line_height(plan.small_style) + (4 if plan.compact else 7 * plan.unit),
         )
 
-    def arrow(self, top: int, step: SequenceStep) -> list[Item]:
-        """One call: what is called over an arrow to who is called, how long it took or how it failed."""
-        plan, style = self.plan, self.plan.small_style
-        unit, margin = plan.unit, 5 * plan.unit
-        if step.outcome in NOT_IMPLEMENTED:  # an answer, not a fault
-            line_colour, colour, remark = MUTED, MUTED, "E_NOTIMPL"
-        elif step.outcome:
-            line_colour, colour, remark = ALERT, ALERT, step.outcome[:24]
-        else:
-            line_colour, colour, remark = ACCENT, INK, _duration(step.seconds)
-        left, right = self.service + unit, self.provider
-        room = right - left - 2 * margin
-        remark_run = text_run(remark, style, ALERT if colour == ALERT else MUTED, PANEL)
-        others = {step.source, step.target} - {"service", "connection", "listener"}
-        label = f"{others.pop()}: {step.call}" if others else step.call
-        label = fit(label, style, room - remark_run.shape[1] - margin)
-        items: list[Item] = [picture(left + margin, top, text_run(label, style, colour, PANEL))]
-        if remark_run.shape[1] < room:
-            items.append(picture(right - margin - remark_run.shape[1], top, remark_run))
-        y = top + line_height(style)
-        head = _arrow_head(3 * unit, line_colour, PANEL)
-        head_top = y - head.shape[0] // 2 + unit // 2
-        if _is_service(step.target):
-            items += [Fill(left, y, right, y + unit, line_colour), picture(left, head_top, head[:, ::-1])]
-        elif _is_service(step.source):
-            items += [Fill(left, y, right, y + unit, line_colour), picture(right - head.shape[1], head_top, head)]
-        else:  # between two of the provider's own
-            items.append(Fill(right - 12 * unit, y, right, y + unit, line_colour))
-        return items
+
+@lru_cache(maxsize=16)
+def _figure(width: int, height: int) -> _Figure:
+    plan = plan_demo(width, height)
+    return _Figure.within(plan.content(plan.sequence), plan)
+
+
+@lru_cache(maxsize=2048)  # the same calls in the same rows at every connection; only some durations are new
+def _arrow(
+    width: int, height: int, row: int, call: str, source: str, target: str, outcome: str, remark: str
+) -> tuple[Item, ...]:
+    """One call: what is called over an arrow to who is called, how long it took or how it failed."""
+    figure = _figure(width, height)
+    plan, style = figure.plan, figure.plan.small_style
+    unit, margin = plan.unit, 5 * plan.unit
+    if outcome in NOT_IMPLEMENTED:  # an answer, not a fault
+        line_colour, colour, remark = MUTED, MUTED, "E_NOTIMPL"
+    elif outcome:
+        line_colour, colour, remark = ALERT, ALERT, remark[:24]
+    else:
+        line_colour, colour = ACCENT, INK
+    left, right, top = figure.service + unit, figure.provider, figure.top + row * figure.row_height
+    room = right - left - 2 * margin
+    remark_run = text_run(remark, style, ALERT if colour == ALERT else MUTED, PANEL)
+    others = {source, target} - {"service", "connection", "listener"}
+    label = f"{others.pop()}: {call}" if others else call
+    label = fit(label, style, room - remark_run.shape[1] - margin)
+    items: list[Item] = [picture(left + margin, top, text_run(label, style, colour, PANEL))]
+    if remark_run.shape[1] < room:
+        items.append(picture(right - margin - remark_run.shape[1], top, remark_run))
+    y = top + line_height(style)
+    head = _arrow_head(3 * unit, line_colour, PANEL)
+    head_top = y - head.shape[0] // 2 + unit // 2
+    if _is_service(target):
+        items += [Fill(left, y, right, y + unit, line_colour), picture(left, head_top, head[:, ::-1])]
+    elif _is_service(source):
+        items += [Fill(left, y, right, y + unit, line_colour), picture(right - head.shape[1], head_top, head)]
+    else:  # between two of the provider's own
+        items.append(Fill(right - 12 * unit, y, right, y + unit, line_colour))
+    return tuple(items)
 
 
 def _is_service(name: str) -> bool:
@@ -580,11 +577,34 @@ def _right_of_heading(plan: DemoPlan, panel: Rectangle, text: str) -> Item:
     return _middle(line.right - run.shape[1], line, run)
 
 
+@lru_cache(maxsize=64)
+def _clock_face(width: int, height: int, time: str) -> Sequence[Item]:
+    """The clock, the same for all sessions at a time."""
+    plan = plan_demo(width, height)
+    style = plan.small_style if plan.compact else plan.style
+    items: list[Item] = []
+    left = plan.clock.left
+    for character in time:
+        run = text_run(character, style, BAR_TEXT, BAR)  # one by one: only digits that change are damage
+        items.append(_middle(left, plan.clock, run))
+        left += run.shape[1]
+    return items
+
+
+@lru_cache(maxsize=32)
+def _log_off_button(width: int, height: int, colour: int) -> Sequence[Item]:
+    plan = plan_demo(width, height)
+    place = plan.log_off
+    run = text_run("Log off", plan.small_style, BAR_TEXT, colour)
+    left = place.left + (place.width - run.shape[1]) // 2
+    return [*rounded(place, 4 * plan.unit, colour, BAR), _middle(left, place, run)]
+
+
 @lru_cache(maxsize=16)
 def _chrome(width: int, height: int) -> Sequence[Item]:
     """What is the same for all sessions with screens of this size."""
     plan = plan_demo(width, height)
-    items: list[Item] = [fill(plan.screen, DESK), fill(plan.bar, BAR)]
+    items: list[Item] = [fill(plan.screen, DESK), fill(plan.bar, BAR), *_log_off_button(width, height, LOG_OFF)]
     panels = {
         "This client": plan.client,
         "Type here": plan.text,
@@ -618,7 +638,7 @@ def _chrome(width: int, height: int) -> Sequence[Item]:
         items.append(_middle(left, line, run))
     sequence = plan.content(plan.sequence)
     if not sequence.is_empty():
-        figure = _Figure.within(sequence, plan)
+        figure = _figure(plan.screen.width, plan.screen.height)
         for x, name in ((figure.service, "service"), (figure.provider, "provider")):
             run = text_run(name, plan.small_style, MUTED, PANEL)
             left = sequence.left if name == "service" else sequence.right - run.shape[1]

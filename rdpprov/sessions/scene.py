@@ -14,11 +14,16 @@ import numpy as np
 import trio
 
 from rdpprov.api.devices import Pixels, Rectangle
+from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.screens import ReadableDesktop, clamp_size
 from rdpprov.sessions.text import OPAQUE, Bitmap, Coverage, tint
 
 MAX_APART = 12
 """Items of a layer that may change as rectangles of their own; more count as one: readers merge them anyway."""
+BAND = 64
+"""Rows that readers grab at once, as a rule: a layer with many items knows which of them are in which band."""
+FEW = 8
+"""Items that are looked through as fast as they are found."""
 
 
 class Fill(NamedTuple):
@@ -73,18 +78,38 @@ def _bounds(items: Collection[Item | _Identity]) -> Rectangle:
 class Layer:
     """Some items that change together, and the rectangle that holds them all."""
 
+    __slots__ = ("_bands", "bounds", "items")
+
     def __init__(self) -> None:
         self.items: Sequence[Item] = ()
         self.bounds = Rectangle(0, 0, 0, 0)
+        self._bands: dict[int, list[Item]] | None = None
 
     def replace(self, items: Sequence[Item]) -> list[Rectangle]:
         """Show other items from now on; where that changes pixels. Items of one layer are painted in their order."""
+        before = self.items
+        if items is before:
+            return []
+        self.items, self.bounds, self._bands = items, _bounds(items), None
+        if not before:
+            return [self.bounds]
         # The old items are still held here, so that no array of the new ones can have the id of one that is gone.
-        changed = frozenset(map(_identity, self.items)) ^ frozenset(map(_identity, items))
-        self.items, self.bounds = items, _bounds(items)
+        changed = frozenset(map(_identity, before)) ^ frozenset(map(_identity, items))
         if len(changed) > MAX_APART:
             return [_bounds(changed)]
         return [Rectangle(*identity[:4]) for identity in changed]
+
+    def _near(self, top: int, bottom: int) -> Sequence[Item]:
+        """In their order, all items that have pixels in these rows, and others."""
+        band = top // BAND
+        if len(self.items) <= FEW or band != (bottom - 1) // BAND:
+            return self.items
+        if self._bands is None:
+            self._bands = {}
+            for item in self.items:
+                for reached in range(item.top // BAND, (item.bottom - 1) // BAND + 1):
+                    self._bands.setdefault(reached, []).append(item)
+        return self._bands.get(band, ())
 
     def paint(self, area: Rectangle, out: Bitmap) -> None:
         """Paint what lies in ``area`` into ``out``, which shows just that."""
@@ -92,8 +117,7 @@ class Layer:
         bounds = self.bounds
         if bounds.left >= right or bounds.right <= left or bounds.top >= bottom or bounds.bottom <= top:
             return
-        for item in self.items:
-            item_left, item_top, item_right, item_bottom, content = item
+        for item_left, item_top, item_right, item_bottom, content in self._near(top, bottom):
             if item_left >= right or item_right <= left or item_top >= bottom or item_bottom <= top:
                 continue
             if item_left >= left and item_top >= top and item_right <= right and item_bottom <= bottom:
@@ -117,12 +141,15 @@ class SceneDesktop(ReadableDesktop):
         width: pixels, clamped to 200 to 8192.
         height: likewise.
         layers: names of the layers, the backmost first. The backmost has to cover the screen.
+        backdrops: pictures of the backmost layer, if it depends on nothing but the size.
     """
 
-    def __init__(self, width: int, height: int, layers: Sequence[str]) -> None:
+    def __init__(self, width: int, height: int, layers: Sequence[str], backdrops: Backdrops | None = None) -> None:
         super().__init__(width, height)
         self._layers = {name: Layer() for name in layers}
         self._stale = set(layers)
+        self._backmost = layers[0]
+        self._backdrops = backdrops
 
     @abstractmethod
     def build(self, layer: str) -> Sequence[Item]:
@@ -139,12 +166,21 @@ class SceneDesktop(ReadableDesktop):
         for name, layer in self._layers.items():
             if name in self._stale:
                 self._add_damage(layer.replace(self.build(name)))
+        if self._backdrops is not None and self._backmost in self._stale:
+            whole = Rectangle(0, 0, self._width, self._height)
+            backmost = self._layers[self._backmost]
+            self._backdrops.ask((self._width, self._height), lambda picture: backmost.paint(whole, picture))
         self._stale.clear()
 
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
         self._refresh()
         words = out.view("<u4")[..., 0]
-        for layer in self._layers.values():
+        layers = iter(self._layers.values())
+        backdrop = None if self._backdrops is None else self._backdrops.find((self._width, self._height))
+        if backdrop is not None:
+            next(layers)  # the backmost
+            words[...] = backdrop[rectangle.top : rectangle.bottom, rectangle.left : rectangle.right]
+        for layer in layers:
             layer.paint(rectangle, words)
 
     async def resize(self, width: int, height: int) -> None:
