@@ -8,6 +8,7 @@ import attrs
 import pytest
 import trio
 
+from rdpprov.protocol.rdp.framing import LOGON_LIMIT
 from rdpprov.testing.rdp_client import connect_rdp
 from tests.providers.support import CLIENT, UNITS, stopped_before
 

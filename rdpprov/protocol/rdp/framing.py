@@ -15,8 +15,8 @@ from rdpprov.wire.rdp.tpkt import TPKT_MAXIMUM, TPKT_VERSION, UnitKind, next_uni
 NEGOTIATION_LIMIT: Final = 4 * 1024
 """Bytes buffered before the X.224 confirm (FRM-05)."""
 LOGON_LIMIT: Final = 48 * 1024
-"""Bytes buffered before logon. FRM-05 allows 64 KiB for all that a connection holds, and this buffer is most of it; what
-clients send by then is a tenth of that in a PDU."""
+"""Bytes buffered before logon. FRM-05 allows 64 KiB for all that a connection holds, and this buffer is most of it.
+Clients' PDUs have a tenth of it at that stage."""
 SESSION_LIMIT: Final = 1024 * 1024
 """Bytes buffered after logon. An owner that takes all events after each read stays far below it: a unit has at most
 64 KiB."""

@@ -10,7 +10,7 @@ import trio
 from rdpprov.api import ListenerSettings, ProtocolListener, ProtocolListenerCallback
 from rdpprov.api.devices import TaskStatus
 from rdpprov.api.enums import ListenerSettingLevel
-from rdpprov.errors import ConfigurationError, HResultError, RemoteProtocolError
+from rdpprov.errors import ConfigurationError, HResultError, RemoteProtocolError, for_log
 from rdpprov.providers.rdp.connection import RdpConnection
 from rdpprov.providers.rdp.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.options import RdpListenerOptions
@@ -109,8 +109,8 @@ class RdpListener(ProtocolListener):
         except RemoteProtocolError as error:
             # Low on purpose: clients come to fetch the certificate only (fact 6), scanners come all day.
             log.info("client dropped before it was known", reason=str(error), state=connection.stage)
-        except Exception:
-            log.exception("connection failed")
+        except Exception as error:
+            log.error("connection failed", **for_log(error))
         finally:
             with trio.CancelScope(shield=True):
                 await connection.end()
