@@ -334,7 +334,7 @@ class PanelLogonDesktop(SceneDesktop, LogonDesktop):
     def _button_items(self) -> list[Item]:
         plan = self._plan
         place, has_focus = plan.button, self._focus == "button"
-        run = text_run("Log on", attrs.evolve(plan.style, bold=True), BUTTON_TEXT, ACCENT)
+        run = text_run("Log on", TextStyle(plan.style.size, bold=True), BUTTON_TEXT, ACCENT)
         height, width = run.shape
         items: list[Item] = [*rounded(place, 4 * plan.line, ACCENT, PANEL)]
         if has_focus:

@@ -7,7 +7,7 @@ page faults alone), so a desktop that can do without one starts quickly, and tho
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -118,17 +118,17 @@ class Layer:
         if bounds.left >= right or bounds.right <= left or bounds.top >= bottom or bounds.bottom <= top:
             return
         for item_left, item_top, item_right, item_bottom, content in self._near(top, bottom):
-            if item_left >= right or item_right <= left or item_top >= bottom or item_bottom <= top:
-                continue
-            if item_left >= left and item_top >= top and item_right <= right and item_bottom <= bottom:
-                target = out[item_top - top : item_bottom - top, item_left - left : item_right - left]
-            else:
+            if item_left < left or item_top < top or item_right > right or item_bottom > bottom:
                 x, y = max(item_left, left), max(item_top, top)
-                to_x, to_y = min(item_right, right), min(item_bottom, bottom)
-                target = out[y - top : to_y - top, x - left : to_x - left]
+                item_right, item_bottom = min(item_right, right), min(item_bottom, bottom)
+                if item_right <= x or item_bottom <= y:
+                    continue
                 if not isinstance(content, int):
-                    content = content[y - item_top : to_y - item_top, x - item_left : to_x - item_left]
-            target[...] = OPAQUE | content if isinstance(content, int) else content
+                    content = content[y - item_top : item_bottom - item_top, x - item_left : item_right - item_left]
+                item_left, item_top = x, y
+            out[item_top - top : item_bottom - top, item_left - left : item_right - left] = (
+                OPAQUE | content if isinstance(content, int) else content
+            )
 
 
 class SceneDesktop(ReadableDesktop):
@@ -148,8 +148,8 @@ class SceneDesktop(ReadableDesktop):
         super().__init__(width, height)
         self._layers = {name: Layer() for name in layers}
         self._stale = set(layers)
-        self._backmost = layers[0]
         self._backdrops = backdrops
+        self._backmost, *self._front = self._layers.values()
 
     @abstractmethod
     def build(self, layer: str) -> Sequence[Item]:
@@ -163,24 +163,25 @@ class SceneDesktop(ReadableDesktop):
     def _refresh(self) -> None:
         if not self._stale:
             return
+        damage: list[Rectangle] = []
         for name, layer in self._layers.items():
             if name in self._stale:
-                self._add_damage(layer.replace(self.build(name)))
-        if self._backdrops is not None and self._backmost in self._stale:
-            whole = Rectangle(0, 0, self._width, self._height)
-            backmost = self._layers[self._backmost]
-            self._backdrops.ask((self._width, self._height), lambda picture: backmost.paint(whole, picture))
+                damage += layer.replace(self.build(name))
+                if layer is self._backmost and self._backdrops is not None:
+                    whole = Rectangle(0, 0, self._width, self._height)
+                    self._backdrops.ask((self._width, self._height), partial(layer.paint, whole))
         self._stale.clear()
+        self._add_damage(damage)
 
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
         self._refresh()
         words = out.view("<u4")[..., 0]
-        layers = iter(self._layers.values())
         backdrop = None if self._backdrops is None else self._backdrops.find((self._width, self._height))
-        if backdrop is not None:
-            next(layers)  # the backmost
+        if backdrop is None:
+            self._backmost.paint(rectangle, words)
+        else:
             words[...] = backdrop[rectangle.top : rectangle.bottom, rectangle.left : rectangle.right]
-        for layer in layers:
+        for layer in self._front:
             layer.paint(rectangle, words)
 
     async def resize(self, width: int, height: int) -> None:

@@ -123,11 +123,14 @@ class DesktopScreen:
             out = np.empty(shape, np.uint8)
         elif out.shape != shape:
             raise ValueError(f"out has shape {out.shape}, the rectangle needs {shape}")
-        inside = rectangle.intersection(Rectangle(0, 0, self._desktop.width, self._desktop.height))
-        if inside != rectangle:
-            out[...] = 0
-            if inside.is_empty():
-                return out
+        screen = Rectangle(0, 0, self._desktop.width, self._desktop.height)
+        if contains(screen, rectangle):
+            self._desktop._copy_pixels(rectangle, out)
+            return out
+        out[...] = 0
+        inside = rectangle.intersection(screen)
+        if inside.is_empty():
+            return out
         left, top = inside.left - rectangle.left, inside.top - rectangle.top
         self._desktop._copy_pixels(inside, out[top : top + inside.height, left : left + inside.width])
         return out
@@ -188,6 +191,8 @@ class ReadableDesktop(Desktop):
 
     def _add_damage(self, rectangles: Iterable[Rectangle]) -> None:
         """Something changed there: every reader has yet to take it."""
+        if not self._screens:
+            return
         screen_area = Rectangle(0, 0, self._width, self._height)
         clipped = [rectangle.intersection(screen_area) for rectangle in rectangles]
         with self._lock:

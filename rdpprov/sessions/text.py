@@ -6,7 +6,7 @@ A desktop draws the same labels in every session, so a run of text is rendered o
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import resources
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import attrs
 import numpy as np
@@ -23,9 +23,8 @@ MAX_RUN = 400
 """Characters of one run of text; what follows is not drawn. No label of ours is as long; a client's name may be."""
 
 
-@attrs.frozen(cache_hash=True)
-class TextStyle:
-    """How text looks: its size in pixels and its weight."""
+class TextStyle(NamedTuple):
+    """How text looks: its size in pixels and its weight. A tuple, because it is hashed for each character."""
 
     size: int
     bold: bool = False
