@@ -18,7 +18,17 @@ from rdpprov.codecs.native import extension
 from rdpprov.codecs.pixels import bytes_per_pixel, check_picture, pack, padded_width, values
 from rdpprov.errors import LocalProtocolError
 
-__all__ = ["DIGEST_SIZE", "KEY_SIZE", "MAX_PIXELS", "EncodedTile", "digest_tiles", "encode_tiles", "solid_colour"]
+__all__ = [
+    "DIGEST_SIZE",
+    "KEY_SIZE",
+    "MAX_PIXELS",
+    "EncodedTile",
+    "digest_tiles",
+    "encode_tiles",
+    "joined_digests",
+    "pack_tiles",
+    "solid_colour",
+]
 
 MAX_PIXELS = 16384
 """Of one tile, its width rounded up to a multiple of four."""
@@ -68,12 +78,24 @@ def encode_tiles(
     _check_key(key, optional=True)
     if extension is not None:
         try:
-            encoded = extension.encode_tiles(picture, _packed(tiles), bits_per_pixel, format_header, key)
+            encoded = extension.encode_tiles(picture, pack_tiles(tiles), bits_per_pixel, format_header, key)
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
         return [EncodedTile(*tile) for tile in encoded]
     _check_tiles(picture, tiles)
     return [encode_tile_python(picture[t:b, l:r], bits_per_pixel, format_header, key) for l, t, r, b in tiles]  # noqa: E741
+
+
+def pack_tiles(tiles: Sequence[tuple[int, int, int, int]]) -> bytes:
+    """Tiles as the extension takes them: for `joined_digests`, where the same ones are asked for again and again.
+
+    Raises:
+        LocalProtocolError: a number that is no int32, or not four of them.
+    """
+    try:
+        return struct.pack(f"={4 * len(tiles)}i", *itertools.chain.from_iterable(tiles))
+    except struct.error:
+        raise LocalProtocolError("a tile is four int32") from None
 
 
 def digest_tiles(picture: NDArray[np.uint8], tiles: Sequence[tuple[int, int, int, int]], key: bytes) -> list[bytes]:
@@ -92,16 +114,36 @@ def digest_tiles(picture: NDArray[np.uint8], tiles: Sequence[tuple[int, int, int
     Raises:
         LocalProtocolError: a tile outside the picture or too large, a key of another size.
     """
+    joined = joined_digests(picture, pack_tiles(tiles), key)
+    if not tiles:
+        return []
+    size = len(joined) // len(tiles)
+    return [joined[start : start + size] for start in range(0, len(joined), size)]
+
+
+def joined_digests(picture: NDArray[np.uint8], tiles: bytes, key: bytes) -> bytes:
+    """`digest_tiles`, all of one length and one after the other: equal if, and only if, all the digests are.
+
+    Args:
+        picture, key: as in `digest_tiles`.
+        tiles: by `pack_tiles`.
+
+    Raises:
+        LocalProtocolError: as `digest_tiles`.
+    """
     picture = check_picture(picture)
     _check_key(key, optional=False)
     if extension is not None:
         try:
-            joined = extension.digest_tiles(picture, _packed(tiles), key)
+            return extension.digest_tiles(picture, tiles, key)
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
-        return [joined[start : start + DIGEST_SIZE] for start in range(0, len(joined), DIGEST_SIZE)]
-    _check_tiles(picture, tiles)
-    return [_digest_python(picture[t:b, l:r], key) for l, t, r, b in tiles]  # noqa: E741
+    try:
+        boxes = list(struct.iter_unpack("=4i", tiles))
+    except struct.error:
+        raise LocalProtocolError("a tile is four int32") from None
+    _check_tiles(picture, boxes)
+    return b"".join(_digest_python(picture[t:b, l:r], key) for l, t, r, b in boxes)  # noqa: E741
 
 
 def solid_colour(picture: NDArray[np.uint8]) -> int | None:
@@ -117,14 +159,6 @@ def solid_colour(picture: NDArray[np.uint8]) -> int | None:
     if (picture[0, :, :3] != picture[0, 0, :3]).any() or (picture[..., :3] != picture[0, 0, :3]).any():
         return None
     return int(red << 16 | green << 8 | blue)
-
-
-def _packed(tiles: Sequence[tuple[int, int, int, int]]) -> bytes:
-    """As the extension takes them; it checks them too."""
-    try:
-        return struct.pack(f"={4 * len(tiles)}i", *itertools.chain.from_iterable(tiles))
-    except struct.error:
-        raise LocalProtocolError("a tile is four int32") from None
 
 
 def _check_tiles(picture: NDArray[np.uint8], tiles: Sequence[tuple[int, int, int, int]]) -> None:

@@ -27,7 +27,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,15 @@ from numpy.typing import NDArray
 from rdpprov.api.devices import Rectangle
 from rdpprov.codecs import planar
 from rdpprov.codecs.pixels import check_picture, padded_width
-from rdpprov.codecs.tiles import KEY_SIZE, EncodedTile, digest_tiles, encode_tiles
+from rdpprov.codecs.tiles import KEY_SIZE, EncodedTile, encode_tiles, joined_digests, pack_tiles
 from rdpprov.errors import LocalProtocolError
 
-__all__ = ["TILE_SHAPES", "BitmapEncoder", "EncodedBitmap", "HasEdges", "TileCache", "tiles"]
+__all__ = ["TILE_SHAPES", "BitmapEncoder", "EncodedBatch", "EncodedBitmap", "HasEdges", "TileCache", "tiles"]
 
 _Box = tuple[int, int, int, int]
+_Place = tuple[int, int, int, int, int, int]  # left, top, right, bottom, and width and height of the bitmap
+_Tile = tuple[bool, bytes]  # is it compressed, and its data
+_BatchName = tuple[bytes, int, int, int, int, bytes]
 
 TILE_SHAPES = {15: (112, 64), 16: (112, 64), 24: (80, 64), 32: (256, 16)}
 """{bits per pixel: (columns, rows)} of the grid."""
@@ -94,6 +97,47 @@ class EncodedBitmap(NamedTuple):
     data: bytes
 
 
+class EncodedBatch:
+    """The bitmaps of one rectangle of the desktop, from top to bottom: iterating makes them.
+
+    Args:
+        left, top: of the rectangle, in pixels of the desktop.
+        places: of `_Grid`.
+        tiles: for each place, is it compressed, and the data.
+        bits_per_pixel: of the data.
+    """
+
+    __slots__ = ("_bits_per_pixel", "_left", "_places", "_tiles", "_top", "pdus", "size")
+
+    def __init__(
+        self, left: int, top: int, places: Sequence[_Place], tiles: Sequence[_Tile], bits_per_pixel: int
+    ) -> None:
+        self._left = left
+        self._top = top
+        self._places = places
+        self._tiles = tiles
+        self._bits_per_pixel = bits_per_pixel
+        self.size = sum([len(data) for _, data in tiles])
+        """Bytes of all data."""
+        self.pdus: Sequence[bytes] | None = None
+        """Left here by whoever packs it first, for those who show it next: the batch outlives one client's frame when
+        the cache has it. Nothing that depends on a client."""
+
+    def __len__(self) -> int:
+        """How many bitmaps."""
+        return len(self._tiles)
+
+    def __iter__(self) -> Iterator[EncodedBitmap]:
+        """The bitmaps."""
+        x, y, bits_per_pixel = self._left, self._top, self._bits_per_pixel
+        for (left, top, right, bottom, width, height), (compressed, data) in zip(
+            self._places, self._tiles, strict=True
+        ):
+            yield EncodedBitmap(
+                x + left, y + top, x + right, y + bottom, width, height, bits_per_pixel, compressed, data
+            )
+
+
 class TileCache:
     """Encoded tiles by content: whoever sees the same picture as somebody before costs no encoding. One a process.
 
@@ -102,7 +146,11 @@ class TileCache:
     made for that (`rdpprov.codecs.tiles.digest_tiles`). What is stored is encoded from the same copy of the pixels as
     its digest, so a desktop that draws meanwhile cannot put a picture under another one's name.
 
-    Bounded by bytes; the tiles not used for longest go first. All methods may be called from any thread.
+    A batch, all tiles of a rectangle, is found by its place and the digests of all its tiles: one look for the 16 of a
+    band, which are packed for the wire already. It is kept when its content is met again, not before: of what only one
+    client sees once, there is no second copy.
+
+    Bounded by bytes; the tiles and batches not used for longest go first. All methods may be called from any thread.
 
     Args:
         max_bytes: of encoded data, with an allowance for what an entry takes by itself.
@@ -117,16 +165,17 @@ class TileCache:
         self.hits = 0
         self.misses = 0
         self._key = secrets.token_bytes(KEY_SIZE)
-        self._tiles: OrderedDict[bytes, tuple[bool, bytes]] = OrderedDict()
+        # Latest used last. Bytes name a _Tile, a _BatchName an EncodedBatch.
+        self._entries: OrderedDict[bytes | _BatchName, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many tiles are held."""
-        return len(self._tiles)
+        """How many tiles and batches are held."""
+        return len(self._entries)
 
-    def digests(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[bytes]:
-        """What to look tiles up by, with a name for depth, form and size before it."""
-        return digest_tiles(picture, boxes, self._key)
+    def digests(self, picture: NDArray[np.uint8], packed_boxes: bytes) -> bytes:
+        """What to look a batch up by, with a name for its form and place before it; cut, its tiles (`find`)."""
+        return joined_digests(picture, packed_boxes, self._key)
 
     def encode(
         self, picture: NDArray[np.uint8], boxes: Sequence[_Box], bits_per_pixel: int, format_header: int
@@ -134,11 +183,11 @@ class TileCache:
         """Tiles with their digests."""
         return encode_tiles(picture, boxes, bits_per_pixel, format_header, self._key)
 
-    def find(self, names: Sequence[bytes]) -> list[tuple[bool, bytes] | None]:
+    def find(self, names: Sequence[bytes]) -> list[_Tile | None]:
         """For each name (kind and digest) the tile: is it compressed, and its data. None if it is not here."""
         with self._lock:
-            get, touch = self._tiles.get, self._tiles.move_to_end
-            found = []
+            get, touch = self._entries.get, self._entries.move_to_end
+            found: list[_Tile | None] = []
             for name in names:
                 tile = get(name)
                 if tile is not None:
@@ -148,17 +197,38 @@ class TileCache:
             self.misses += found.count(None)
         return found
 
+    def find_batch(self, name: _BatchName) -> EncodedBatch | None:
+        """All tiles of a rectangle by its form, place and digests; None if they are not here together."""
+        with self._lock:
+            batch: EncodedBatch | None = self._entries.get(name)
+            if batch is not None:
+                self._entries.move_to_end(name)
+                self.hits += len(batch)
+        return batch
+
     def keep(self, name: bytes, compressed: bool, data: bytes) -> None:
         """Remember a tile under its kind and digest; what does not fit any more is forgotten."""
-        size = len(data) + self._ENTRY
+        self._keep(name, (compressed, data))
+
+    def keep_batch(self, name: _BatchName, batch: EncodedBatch) -> None:
+        """Remember a batch whose tiles are those of the digests in its name."""
+        self._keep(name, batch)
+
+    def _keep(self, name: bytes | _BatchName, entry: _Tile | EncodedBatch) -> None:
+        size = self._size_of(entry)
         with self._lock:
-            if name in self._tiles or size > self.max_bytes:
+            if name in self._entries or size > self.max_bytes:
                 return
-            self._tiles[name] = compressed, data
+            self._entries[name] = entry
             self.size += size
             while self.size > self.max_bytes:
-                _, (_, oldest) = self._tiles.popitem(last=False)
-                self.size -= len(oldest) + self._ENTRY
+                _, oldest = self._entries.popitem(last=False)
+                self.size -= self._size_of(oldest)
+
+    def _size_of(self, entry: _Tile | EncodedBatch) -> int:
+        if isinstance(entry, EncodedBatch):  # the data, which may be its own by now, and the PDUs that they are in
+            return 2 * entry.size + self._ENTRY * (len(entry) + 2)
+        return len(entry[1]) + self._ENTRY
 
 
 class BitmapEncoder:
@@ -190,10 +260,15 @@ class BitmapEncoder:
         self._cache = cache
         self.format_header = format_header
         self._workers = workers
-        self._kinds = _Kinds(bits_per_pixel, format_header)
+        # Goes before a digest, with the tile's size, so that equal digests mean equal bytes.
+        self._form = struct.pack("<BB", bits_per_pixel, format_header if bits_per_pixel == 32 else 0)
 
     def encode(self, pixels: NDArray[np.uint8], left: int, top: int) -> Iterator[EncodedBitmap]:
-        """Encode a part of the desktop, tile by tile, from top to bottom.
+        """Encode a part of the desktop, tile by tile, from top to bottom: the bitmaps of `encode_batches`."""
+        return itertools.chain.from_iterable(self.encode_batches(pixels, left, top))
+
+    def encode_batches(self, pixels: NDArray[np.uint8], left: int, top: int) -> Iterator[EncodedBatch]:
+        """Encode a part of the desktop, some rows of tiles at a time, from top to bottom.
 
         Args:
             pixels: (height, width, 4) uint8 BGRX, row 0 at the top. If they change before the iterator is exhausted,
@@ -208,41 +283,38 @@ class BitmapEncoder:
         columns, rows = TILE_SHAPES[self.bits_per_pixel]
         steps = rows * max(1, _BATCH * columns // (width + columns))
         for start, end in _cuts(top, height, steps):
-            bottom_up = pixels[start:end][::-1]
-            boxes, places = _grid(left % columns, (top + start) % rows, width, end - start, columns, rows)
-            y = top + start
-            for place, (compressed, data) in zip(places, self._encode_batch(bottom_up, boxes), strict=True):
-                yield EncodedBitmap(
-                    left + place[0],
-                    y + place[1],
-                    left + place[2],
-                    y + place[3],
-                    place[4],
-                    place[5],
-                    self.bits_per_pixel,
-                    compressed,
-                    data,
-                )
+            grid = _grid(left % columns, (top + start) % rows, width, end - start, columns, rows)
+            yield self._encode_batch(pixels[start:end][::-1], grid, left, top + start)
 
-    def _encode_batch(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[tuple[bool, bytes]]:
+    def _encode_batch(self, picture: NDArray[np.uint8], grid: "_Grid", left: int, top: int) -> EncodedBatch:
         cache = self._cache
         if cache is None:
-            return [(tile.compressed, tile.data) for tile in self._encode_tiles(picture, boxes)]
-        kinds = self._kinds
+            tiles = [(tile.compressed, tile.data) for tile in self._encode_tiles(picture, grid.boxes)]
+            return EncodedBatch(left, top, grid.places, tiles, self.bits_per_pixel)
+        digests = cache.digests(picture, grid.packed_boxes)
+        # With the place, the size decides how the grid cuts.
+        batch_name = self._form, left, top, picture.shape[1], picture.shape[0], digests
+        known = cache.find_batch(batch_name)
+        if known is not None:
+            return known
+        size = len(digests) // len(grid.boxes)
         names = [
-            kinds[right - left, bottom - top] + digest
-            for (left, top, right, bottom), digest in zip(boxes, cache.digests(picture, boxes), strict=True)
+            self._form + kind + digests[start : start + size]
+            for kind, start in zip(grid.kinds, range(0, len(digests), size), strict=True)
         ]
         found = cache.find(names)
-        missing = {name: box for name, box, tile in zip(names, boxes, found, strict=True) if tile is None}
-        encoded: dict[bytes, tuple[bool, bytes]] = {}
+        missing = {name: box for name, box, tile in zip(names, grid.boxes, found, strict=True) if tile is None}
+        encoded: dict[bytes, _Tile] = {}
         if missing:
-            tiles = self._encode_tiles(picture, list(missing.values()))
-            for (name, box), tile in zip(missing.items(), tiles, strict=True):
+            for name, tile in zip(missing, self._encode_tiles(picture, list(missing.values())), strict=True):
                 encoded[name] = tile.compressed, tile.data
                 # Under the digest of what was encoded, which is another one if the pixels have changed since.
-                cache.keep(kinds[box[2] - box[0], box[3] - box[1]] + tile.digest, tile.compressed, tile.data)
-        return [tile or encoded[name] for name, tile in zip(names, found, strict=True)]
+                cache.keep(name[:-size] + tile.digest, tile.compressed, tile.data)
+        tiles = [tile or encoded[name] for name, tile in zip(names, found, strict=True)]
+        batch = EncodedBatch(left, top, grid.places, tiles, self.bits_per_pixel)
+        if not missing:
+            cache.keep_batch(batch_name, batch)
+        return batch
 
     def _encode_tiles(self, picture: NDArray[np.uint8], boxes: Sequence[_Box]) -> list[EncodedTile]:
         def encode(share: Sequence[_Box]) -> list[EncodedTile]:
@@ -256,33 +328,30 @@ class BitmapEncoder:
         return [tile for share in self._workers.map(encode, shares) for tile in share]
 
 
-class _Kinds(dict[tuple[int, int], bytes]):
-    """{(width, height): what goes before a digest}, so that equal digests mean equal bytes."""
+class _Grid(NamedTuple):
+    """The tiles of a picture."""
 
-    def __init__(self, bits_per_pixel: int, format_header: int) -> None:
-        self._form = struct.pack("<BB", bits_per_pixel, format_header if bits_per_pixel == 32 else 0)
-
-    def __missing__(self, size: tuple[int, int]) -> bytes:
-        kind = self[size] = self._form + struct.pack("<HH", *size)
-        return kind
+    boxes: list[_Box]
+    """As the codecs want them: in the picture, counted from the bottom row."""
+    packed_boxes: bytes
+    """The same, by `pack_tiles`."""
+    kinds: list[bytes]
+    """The size of each, packed."""
+    places: list[_Place]
+    """Counted from the top row."""
 
 
 @functools.lru_cache(maxsize=256)
-def _grid(
-    left: int, top: int, width: int, height: int, columns: int, rows: int
-) -> tuple[list[_Box], list[tuple[int, int, int, int, int, int]]]:
-    """The tiles of a picture whose first pixel lies at left, top of a tile of the grid.
-
-    Returns:
-        them as the codecs want them, counted from the bottom row; and left, top, right, bottom from the top row, with
-        width and height of the bitmap.
-    """
+def _grid(left: int, top: int, width: int, height: int, columns: int, rows: int) -> _Grid:
+    """The tiles of a picture whose first pixel lies at left, top of a tile of the grid."""
     places = [
         (x, y, right, bottom, padded_width(right - x), bottom - y)
         for y, bottom in _cuts(top, height, rows)
         for x, right in _cuts(left, width, columns)
     ]
-    return [(x, height - bottom, right, height - y) for x, y, right, bottom, _, _ in places], places
+    boxes = [(x, height - bottom, right, height - y) for x, y, right, bottom, _, _ in places]
+    kinds = [struct.pack("<HH", right - x, bottom - y) for x, y, right, bottom in boxes]
+    return _Grid(boxes, pack_tiles(boxes), kinds, places)
 
 
 def _cuts(begin: int, length: int, step: int) -> list[tuple[int, int]]:

@@ -141,6 +141,8 @@ def test_wrong_arguments_are_the_callers_fault():
     with pytest.raises(LocalProtocolError):
         tiles.digest_tiles(picture, box, b"")
     with pytest.raises(LocalProtocolError):
+        tiles.joined_digests(picture, bytes(15), KEY)
+    with pytest.raises(LocalProtocolError):
         tiles.encode_tiles(picture, [(0, 0, 200, 200)], 16)
     with pytest.raises(LocalProtocolError):
         tiles.encode_tiles(picture, box, 8)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rdpprov.api.devices import Rectangle
 from rdpprov.codecs import planar, rle
 from rdpprov.codecs.pixels import bytes_per_pixel, pack, unpack
+from rdpprov.codecs.tiles import pack_tiles
 from rdpprov.encoding import bitmap
 from rdpprov.encoding.bitmap import BitmapEncoder, TileCache, tiles
 from rdpprov.errors import LocalProtocolError
@@ -92,8 +93,8 @@ def test_with_workers_and_with_a_cache_the_updates_are_the_same(bits_per_pixel):
     picture = make_picture(700, 300)
     plain = list(BitmapEncoder(bits_per_pixel=bits_per_pixel).encode(picture, 5, 9))
     cache = TileCache()
-    assert list(BitmapEncoder(bits_per_pixel=bits_per_pixel, cache=cache).encode(picture, 5, 9)) == plain
-    assert list(BitmapEncoder(bits_per_pixel=bits_per_pixel, cache=cache).encode(picture, 5, 9)) == plain
+    for _ in ("new", "known tiles", "known batches"):
+        assert list(BitmapEncoder(bits_per_pixel=bits_per_pixel, cache=cache).encode(picture, 5, 9)) == plain
     with ThreadPoolExecutor(2) as workers:
         assert list(BitmapEncoder(bits_per_pixel=bits_per_pixel, workers=workers).encode(picture, 5, 9)) == plain
         encoder = BitmapEncoder(bits_per_pixel=bits_per_pixel, cache=TileCache(), workers=workers)
@@ -108,6 +109,57 @@ def test_a_second_client_costs_no_encoding():
     assert cache.misses == misses
     assert cache.hits >= len(second)
     assert all(one.data is other.data for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("bits_per_pixel", DEPTHS)
+def test_a_batch_is_kept_when_it_is_met_again(bits_per_pixel):
+    cache, picture = TileCache(), np.random.default_rng(2).integers(0, 256, (64, 512, 4), np.uint8)
+
+    def batches(left=0, top=0, pixels=picture):
+        return list(BitmapEncoder(bits_per_pixel=bits_per_pixel, cache=cache).encode_batches(pixels, left, top))
+
+    first = batches()
+    held = len(cache)
+    assert held == sum(map(len, first))  # tiles only
+    second = batches()
+    assert len(cache) == held + len(second)
+    hits = cache.hits
+    assert all(one is other for one, other in zip(second, batches(pixels=picture.copy()), strict=True))
+    assert cache.hits == hits + sum(map(len, second))
+    assert [batch.size for batch in first] == [sum(len(update.data) for update in batch) for batch in first]
+    # Known tiles at another place, or with a neighbour, are another batch.
+    columns, rows = bitmap.TILE_SHAPES[bits_per_pixel]
+    for left, top, pixels in ((columns, 0, picture), (0, rows, picture), (0, 0, picture[:, :columns])):
+        plain = list(BitmapEncoder(bits_per_pixel=bits_per_pixel).encode(pixels, left, top))
+        for _ in range(3):
+            met = batches(left, top, pixels)
+            assert [update for batch in met for update in batch] == plain
+            assert not set(met) & set(second)
+
+
+def test_one_changed_pixel_makes_another_batch():
+    cache, picture = TileCache(), make_picture(1024, 64)
+    encoder = BitmapEncoder(bits_per_pixel=32, cache=cache)
+    for _ in range(3):
+        [known] = encoder.encode_batches(picture, 0, 0)
+    picture[33, 700] ^= 1
+    for _ in range(3):
+        [changed] = encoder.encode_batches(picture, 0, 0)
+        assert changed is not known
+        differ = [(one.left, one.top) for one, other in zip(known, changed, strict=True) if one != other]
+        assert differ == [(512, 32)]
+
+
+def test_batches_count_against_the_bound_of_the_cache_as_tiles_do():
+    cache = TileCache(max_bytes=100_000)
+    encoder = BitmapEncoder(bits_per_pixel=24, cache=cache)
+    for seed in range(30):
+        noise = np.random.default_rng(seed).integers(0, 256, (60, 60, 4), dtype=np.uint8)
+        for _ in range(3):
+            [batch] = encoder.encode_batches(noise, 0, 0)
+            assert 0 < cache.size <= cache.max_bytes
+        assert cache.size >= 3 * batch.size  # the tile, and the batch with its PDUs
+    assert len(cache) < 8
 
 
 def test_clients_of_different_depths_and_forms_do_not_get_each_others_tiles():
@@ -167,7 +219,7 @@ def test_a_tile_larger_than_the_whole_cache_is_not_kept():
 
 def test_two_caches_have_different_keys():
     picture = make_picture(64, 64)
-    box = [(0, 0, 64, 64)]
+    box = pack_tiles([(0, 0, 64, 64)])
     assert TileCache().digests(picture, box) != TileCache().digests(picture, box)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, PointerShape, Rectangle
-from rdpprov.encoding.bitmap import EncodedBitmap
+from rdpprov.encoding.bitmap import BitmapEncoder, EncodedBatch, EncodedBitmap
 from rdpprov.errors import LocalProtocolError
 from rdpprov.protocol.rdp.client import ClientOptions, client_capabilities, pointer_shape
 from rdpprov.protocol.rdp.events import BitmapsReceived, PointerMoved, PointerReceived, ReceivedBitmap
@@ -162,6 +162,41 @@ def test_out_02_a_long_compressed_bitmap_is_fragmented_for_those_who_can_put_it_
         client = Client(attrs.evolve(MODERN, max_request_size=room))
         with pytest.raises(LocalProtocolError):
             client.writer.send_bitmap_updates([tile(40_000)])
+
+
+def batch(bits_per_pixel: int = 32) -> EncodedBatch:
+    """Something of everything: tiles of one colour, of lines, and of noise that is sent uncompressed."""
+    picture = np.zeros((64, 1024, 4), np.uint8)
+    picture[:, 200:500:3] = 200
+    picture[:, 600:] = np.random.default_rng(0).integers(0, 256, (64, 424, 4), np.uint8)
+    [made] = BitmapEncoder(bits_per_pixel=bits_per_pixel).encode_batches(picture, 0, 64)
+    return made
+
+
+@pytest.mark.parametrize("bits_per_pixel", [15, 16, 24, 32])
+def test_out_02_a_batch_is_packed_once_and_fits_every_client_of_the_usual_form(bits_per_pixel):
+    made = batch(bits_per_pixel)
+    expected = Client(MODERN)
+    expected.writer.send_bitmap_updates(list(made))
+    assert made.pdus is None
+    old, modern = Client(attrs.evolve(MODERN, max_request_size=None)), Client(MODERN)
+    for client in (old, modern):
+        client.writer.send_bitmap_updates(made)
+        assert client.units == expected.units
+        assert all(len(unit) <= MAX_PDU_SIZE for unit in client.units)
+        assert all(update.fragmentation == 0 for update in client.updates())  # fact 36
+    assert all(one is other for one, other in zip(old.units, modern.units, strict=True))
+
+
+@pytest.mark.parametrize("limits", [attrs.evolve(MODERN, bitmap_header=True), OutputLimits(), attrs.evolve(MODERN)])
+def test_out_01_what_one_client_took_is_not_given_to_one_of_another_form(limits):
+    made, alone, after = batch(), Client(limits), Client(limits)
+    alone.writer.send_bitmap_updates(list(made))
+    for other in (MODERN, attrs.evolve(MODERN, bitmap_header=True), OutputLimits()):
+        Client(other).writer.send_bitmap_updates(made)
+    after.writer.send_bitmap_updates(made)
+    assert after.units == alone.units
+    assert after.bodies == alone.bodies
 
 
 @pytest.mark.parametrize("compressed", [False, True])

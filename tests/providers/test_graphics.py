@@ -25,7 +25,8 @@ class Show:
     def __init__(self, options=CLIENT, desktop=None, cache=None):
         self.viewer = Viewer(options)
         self.wakes = self.first_frames = 0
-        self.video = RdpVideoDevice(self.viewer.server, cache or TileCache(), self._wake, self._first_frame)
+        cache = TileCache() if cache is None else cache  # an empty one is false
+        self.video = RdpVideoDevice(self.viewer.server, cache, self._wake, self._first_frame)
         self.desktop = desktop or MemoryDesktop(options.width, options.height)
 
     def _wake(self):

@@ -9,7 +9,7 @@ Source: [MS-RDPBCGR] 2.2.9.1.1 "Server Graphics Update PDU", 2.2.9.1.2 "Server F
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import ClassVar, Final, Protocol
@@ -195,29 +195,27 @@ class OutputWriter:
     def send_bitmap_updates(self, bitmaps: Iterable[EncodedBitmap]) -> None:
         """Queue bitmaps in order.
 
+        Bitmaps with an attribute ``pdus``, as `rdpprov.encoding.bitmap.EncodedBatch`, are packed once for all clients
+        that take the usual form: fast-path without TS_CD_HEADER. Others' limits do not matter to them, as each fits
+        into a PDU.
+
         Raises:
             LocalProtocolError: a compressed one is longer than the client can take. (Others are cut.)
         """
-        updates = ((_BITMAP_CODE, update) for bitmap in bitmaps for update in self._bitmap_updates(bitmap))
-        if self.limits.fast_path:
-            for pdu in pack_updates(updates, max_request_size=self.limits.max_request_size):
-                self._send_unit(pdu)
-        else:
-            for _, update in updates:
+        limits = self.limits
+        if not limits.fast_path:
+            for update in _bitmap_updates(bitmaps, limits.bitmap_header):
                 self._send_share_data(_UpdateBody(update))
-
-    def _bitmap_updates(self, bitmap: EncodedBitmap) -> Iterator[bytes]:
-        """fact 44: one rectangle in each update; mstsc of Windows 11 24H2 mishandles more."""
-        data = bitmap.data
-        if bitmap.compressed:
-            if self.limits.bitmap_header:
-                yield _pack_bitmap(bitmap, _COMPRESSED, _compressed_header(bitmap) + data)
-            else:
-                yield _pack_bitmap(bitmap, _COMPRESSED_WITHOUT_HEADER, data)
-        elif len(data) <= _PIXELS_LIMIT:
-            yield _pack_bitmap(bitmap, 0, data)
+            return
+        pdus: Sequence[bytes]
+        if limits.bitmap_header or not hasattr(bitmaps, "pdus"):
+            pdus = _pack_bitmaps(bitmaps, limits.bitmap_header, limits.max_request_size)
         else:
-            yield from _row_wise(bitmap)
+            if bitmaps.pdus is None:
+                bitmaps.pdus = _pack_bitmaps(bitmaps, bitmap_header=False, max_request_size=None)
+            pdus = bitmaps.pdus
+        for pdu in pdus:
+            self._send_unit(pdu)
 
     def send_pointer_shape(self, shape: PointerShape) -> None:
         """Queue the pointer's shape: one of the system's, one that the client has, or a new one."""
@@ -254,6 +252,25 @@ class OutputWriter:
                 self._send_unit(pdu)
         else:
             self._send_share_data(PointerPdu(pointer))
+
+
+def _pack_bitmaps(bitmaps: Iterable[EncodedBitmap], bitmap_header: bool, max_request_size: int | None) -> list[bytes]:
+    updates = [(_BITMAP_CODE, update) for update in _bitmap_updates(bitmaps, bitmap_header)]
+    return pack_updates(updates, max_request_size=max_request_size)
+
+
+def _bitmap_updates(bitmaps: Iterable[EncodedBitmap], bitmap_header: bool) -> Iterator[bytes]:
+    """fact 44: one rectangle in each update; mstsc of Windows 11 24H2 mishandles more."""
+    for bitmap in bitmaps:
+        data = bitmap.data
+        if not bitmap.compressed and len(data) > _PIXELS_LIMIT:
+            yield from _row_wise(bitmap)
+        elif not bitmap.compressed:
+            yield _pack_bitmap(bitmap, 0, data)
+        elif bitmap_header:
+            yield _pack_bitmap(bitmap, _COMPRESSED, _compressed_header(bitmap) + data)
+        else:
+            yield _pack_bitmap(bitmap, _COMPRESSED_WITHOUT_HEADER, data)
 
 
 def _pack_bitmap(bitmap: EncodedBitmap, flags: int, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import trio
 
 from rdpprov.api.devices import Pixels, PointerShape, Rectangle, Screen
-from rdpprov.encoding.bitmap import TILE_SHAPES, BitmapEncoder, EncodedBitmap, TileCache, tiles
+from rdpprov.encoding.bitmap import TILE_SHAPES, BitmapEncoder, TileCache, tiles
 from rdpprov.protocol.rdp.server import RdpServerMachine
 
 PIECE_BYTES = 128 * 1024
@@ -164,18 +164,15 @@ class RdpVideoDevice:
             # Also what the screen does not cover any more: the client still shows something there.
             self._screen_size = (screen.width, screen.height)
             damage = [self._whole]
-        updates: list[EncodedBitmap] = []
         size = pixels = 0
         for part in _parts(damage, self._size, encoder.bits_per_pixel):
             if size >= PIECE_BYTES or pixels >= PIECE_PIXELS:
-                self._machine.send_bitmap_updates(updates)
-                updates, size, pixels = [], 0, 0
+                size = pixels = 0
                 yield
             pixels += part.width * part.height
-            for update in encoder.encode(_grab(screen, part), part.left, part.top):
-                updates.append(update)
-                size += len(update.data)
-        self._machine.send_bitmap_updates(updates)
+            for batch in encoder.encode_batches(_grab(screen, part), part.left, part.top):
+                self._machine.send_bitmap_updates(batch)
+                size += batch.size
         self._queue_pointer(screen.take_pointer(), screen.take_pointer_position())
         self.frames += 1
         if damage and not self._first_frame_sent:

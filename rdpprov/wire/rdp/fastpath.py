@@ -27,6 +27,7 @@ MAX_FRAGMENT_SIZE = 0x3F80
 cannot put fragments together, among them Windows CE, which names less than 0x3FFF."""
 
 _U16 = Struct("<H")
+_UPDATE_HEADER = Struct("<BH")  # of TS_FP_UPDATE without compressionFlags
 _uint2 = integer(0, 3, "uint2")
 _uint15 = integer(0, 0x7FFF, "uint15")
 
@@ -255,7 +256,7 @@ class FastPathOutputPdu:
         return cls(tuple(updates)), rest
 
 
-def _pack_pdu(parts: list[bytes]) -> bytes:
+def _pack_pdu(parts: list[Buffer]) -> bytes:
     """`parts` behind an output header. The short form of the length ends at 127 bytes (OUT-02)."""
     length = sum(map(len, parts)) + 2
     if length <= 0x7F:
@@ -294,7 +295,7 @@ def pack_updates(updates: Iterable[tuple[int, Buffer]], *, max_request_size: int
     if max_request_size is not None and can_fragment(max_request_size):
         limit = max(limit, max_request_size)
     pdus: list[bytes] = []
-    waiting: list[bytes] = []  # updates of the PDU that is being filled
+    waiting: list[Buffer] = []  # updates of the PDU that is being filled
     filled = 0
     for code, data in updates:
         size = len(data)
@@ -304,7 +305,8 @@ def pack_updates(updates: Iterable[tuple[int, Buffer]], *, max_request_size: int
             if filled + size + 6 > MAX_PDU_SIZE:
                 pdus.append(_pack_pdu(waiting))
                 waiting, filled = [], 0
-            waiting.append(b"".join((bytes((code, size & 0xFF, size >> 8)), data)))
+            waiting.append(_UPDATE_HEADER.pack(code, size))
+            waiting.append(data)
             filled += size + 3
             continue
         if waiting:
@@ -323,7 +325,7 @@ def _fragments(code: int, data: memoryview) -> Iterable[bytes]:
         part = data[start : start + MAX_FRAGMENT_SIZE]
         if start + MAX_FRAGMENT_SIZE >= len(data):
             kind = Fragmentation.FASTPATH_FRAGMENT_LAST
-        yield _pack_pdu([bytes((kind << 4 | code, len(part) & 0xFF, len(part) >> 8)), bytes(part)])
+        yield _pack_pdu([_UPDATE_HEADER.pack(kind << 4 | code, len(part)), part])
         kind = Fragmentation.FASTPATH_FRAGMENT_NEXT
 
 
