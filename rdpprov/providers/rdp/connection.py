@@ -1,15 +1,15 @@
 """IWRdsProtocolConnection of the RDP provider: the trio driver around one `RdpServerMachine`.
 
 Two tasks serve a client, both children of its listener. One reads and acts on what it reads; the other writes: what the
-machine has to say, then pieces of the picture. Nobody else writes, so a client that takes nothing holds up only that
-task. The service's calls come from the service's own task: they change what the machine or the devices know, and wake
-the writer.
+machine has to say, then pieces of the picture. The reader sends its answers itself as long as the socket takes them;
+nobody but the writer ever waits for that, so a client that takes nothing holds up only that task. The service's calls
+come from the service's own task: they change what the machine or the devices know, and wake the writer.
 """
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from math import inf
+from functools import partial
 
 import structlog
 import trio
@@ -29,7 +29,7 @@ from rdpprov.api.identity import ReconnectClaim, ReconnectMethod, UserToken
 from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
 from rdpprov.encoding.bitmap import TileCache
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import HResultError, NotImplementedByProvider, RemoteProtocolError
+from rdpprov.errors import HResultError, NotImplementedByProvider, RemoteProtocolError, for_log
 from rdpprov.protocol.rdp.events import (
     NEED_DATA,
     PAUSED,
@@ -69,6 +69,25 @@ MAX_UNSENT = 64 * 1024
 """Bytes of answers that may wait for a client that does not take them, before we stop reading what it asks."""
 
 
+class _Bell:
+    """Wakes the writing task.
+
+    An object of its own, for the display rings it: a connection and a display that hold each other would stay in
+    memory, with all that a client costs, until garbage is collected.
+    """
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Until it is rung, or has been since the last time."""
+        await self._rung.wait()
+        self._rung = trio.Event()
+
+
 class RdpConnection(ProtocolConnection):
     """One RDP client, from its first byte to its last."""
 
@@ -88,11 +107,13 @@ class RdpConnection(ProtocolConnection):
         self._log = log
         self._wire = WireTrace()
         self._input = RdpInputDevices()
-        self._video = RdpVideoDevice(self._machine, TILE_CACHE, self._wake_writer, self._first_frame_queued)
+        self._bell = _Bell()
+        self._video = RdpVideoDevice(
+            self._machine, TILE_CACHE, self._bell.ring, partial(self._wire.milestone, "first_frame")
+        )
         self._callback: ProtocolConnectionCallback | None = None
         self._output: list[bytes] = []
         """Out of the machine, and not yet on its way: a write each."""
-        self._woken = trio.Event()
         self._written = trio.lowlevel.ParkingLot()
         self._writing = trio.CancelScope()
         self._is_broken = False
@@ -187,10 +208,17 @@ class RdpConnection(ProtocolConnection):
             self._wire.sent(data)
             self._output.append(data)
 
-    async def _flush(self) -> None:
+    def _send_now(self) -> bool:
+        """Send what there is, as long as that needs no waiting; whether it was all."""
         self._collect()
-        while self._output:
-            await self._transport.send_all(self._output.pop(0))
+        while self._output and not self._transport.has_unsent:
+            self._transport.send(self._output.pop(0))
+        return not self._output and not self._transport.has_unsent
+
+    async def _flush(self) -> None:
+        """Send what there is. One task at a time."""
+        while not self._send_now():
+            await self._transport.drain()
 
     # From OnConnected to Close
 
@@ -226,7 +254,7 @@ class RdpConnection(ProtocolConnection):
             self._is_broken = True
             self._note(error)
             self._video.disconnected()
-            self._wake_writer()
+            self._bell.ring()
             assert self._callback is not None
             self._callback.broken_connection()
 
@@ -239,7 +267,7 @@ class RdpConnection(ProtocolConnection):
             case RemoteProtocolError(errinfo=errinfo):
                 self._log.warning("client broke the protocol", reason=str(error), state=self.stage)
             case _:
-                self._log.exception("connection failed", exc_info=error)
+                self._log.error("connection failed", **for_log(error))
                 errinfo = ErrInfo.ERRINFO_GRAPHICSSUBSYSTEMFAILED
         self._machine.send_set_error_info(errinfo)
 
@@ -247,11 +275,10 @@ class RdpConnection(ProtocolConnection):
         unread = 0
         while True:
             is_paused = self._take_events()
-            self._collect()
-            if self._output:
-                self._wake_writer()
-            while sum(map(len, self._output)) > MAX_UNSENT:
-                await self._written.park()
+            if not self._send_now():
+                self._bell.ring()
+                while sum(map(len, self._output)) > MAX_UNSENT:
+                    await self._written.park()
             # Also while the machine is paused, or we would not notice that the client is gone.
             data = await self._transport.receive_some()
             unread = unread + len(data) if is_paused else 0
@@ -259,24 +286,23 @@ class RdpConnection(ProtocolConnection):
                 raise RemoteProtocolError(f"more than {LOGON_LIMIT} bytes while waiting for {self.stage}")
             self._receive(data)
 
-    def _wake_writer(self) -> None:
-        self._woken.set()
-
     async def _write(self) -> None:
         while True:
             self._tell_logon()
-            # Shielded, as what is sent in part cannot be taken back; `serve` sets the limit when it is time to leave.
-            with trio.CancelScope(shield=True) as self._writing:
-                await self._flush()
+            if not self._send_now():
+                # Shielded, as what is sent in part cannot be taken back; `serve` sets the limit when we are to leave.
+                with trio.CancelScope(shield=True) as self._writing:
+                    await self._flush()
             self._written.unpark_all()
             due = self._video.due()
-            if due is not None and due <= trio.current_time():
+            if due is None:
+                await self._bell.wait()
+            elif due <= trio.current_time():
                 await self._transport.wait_writable()
                 self._video.queue_piece()
             else:
-                with trio.move_on_at(inf if due is None else due):
-                    await self._woken.wait()
-                self._woken = trio.Event()
+                with trio.move_on_at(due):
+                    await self._bell.wait()
 
     def _take_events(self) -> bool:
         """Act on all that the machine has to tell; whether it is paused, and waits for the service."""
@@ -308,9 +334,6 @@ class RdpConnection(ProtocolConnection):
                 raise ClientGone("client disconnected")
             case _:
                 pass  # nothing that this provider acts on: frame acknowledgements, channels that nobody opened
-
-    def _first_frame_queued(self) -> None:
-        self._wire.milestone("first_frame")
 
     # IWRdsProtocolConnection, in the order of the connection sequence
 
@@ -345,7 +368,7 @@ class RdpConnection(ProtocolConnection):
             self._collect()
             self._machine.activate(*self._size, self._color_depth)
             self._wire.milestone("demand_active")
-        self._wake_writer()
+        self._bell.ring()
 
     async def authenticate_client_to_session(self) -> ReconnectClaim:
         """IWRdsProtocolConnection.AuthenticateClientToSession: the client's auto-reconnect cookie, if it sent one.
@@ -391,7 +414,7 @@ class RdpConnection(ProtocolConnection):
         self._session_id = session_id.session_id
         self._logon = (user_name, domain_name, not settings.disable_auto_reconnect)
         self._wire.logged_on()
-        self._wake_writer()
+        self._bell.ring()
         return settings
 
     def _tell_logon(self) -> None:
@@ -428,6 +451,8 @@ class RdpConnection(ProtocolConnection):
         self._machine.disconnect(user_requested=False)
         self._collect()
         last_words, self._output = b"".join(self._output), []
+        self._callback = None  # it holds us: neither shall have to wait for a garbage collection
+        self._wire.detach()
         await self._transport.aclose(last_words)
 
     # Queries
@@ -451,7 +476,7 @@ class RdpConnection(ProtocolConnection):
     async def set_error_info(self, error: int) -> None:
         """IWRdsProtocolConnection.SetErrorInfo: sent if a share exists and the client announced it (ERR-01)."""
         if self._machine.send_set_error_info(_errinfo(error)):
-            self._wake_writer()
+            self._bell.ring()
 
 
 def _errinfo(code: int) -> ErrInfo:

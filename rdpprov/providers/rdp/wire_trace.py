@@ -87,6 +87,11 @@ class WireTrace:
         for time, direction, data in held:
             self._trace(callback, direction, data, now - time)
 
+    def detach(self) -> None:
+        """The trace is over: nothing more is kept, nor who kept it."""
+        self._callback = None
+        self._wanted = False
+
     def _take(self, direction: Literal["in", "out"], data: bytes) -> None:
         if not self._wanted:
             return
