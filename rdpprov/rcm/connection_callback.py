@@ -1,6 +1,7 @@
 """IWRdsProtocolConnectionCallback: the service's half of one connection."""
 
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
@@ -57,7 +58,7 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.recorder = recorder
         self.guid = uuid.uuid4()
         self.whose = {"connection": connection_id, "listener": listener.name}
-        self.ask = Asker(recorder, limits, whose=self.whose, on_step=self.step)
+        self.ask = Asker(recorder, limits, whose=self.whose, on_step=_weakly(self.step))
         self.redirector: LogonErrorRedirector | None = None
         self.redirector_asked = trio.Event()
         """GetLogonErrorRedirector is over, so OnReady may come."""
@@ -226,3 +227,15 @@ class ConnectionCallback(ProtocolConnectionCallback):
         log.error("desktop failed", **for_log(error), **self.whose)
         if self.session is not None:
             self.session.end(DESKTOP_DIED)
+
+
+def _weakly(method: Callable[[SequenceStep], None]) -> Callable[[SequenceStep], None]:
+    """The same method, for what its object has itself: what is over is then freed at once, not when garbage is
+    collected, and with it go the client's password and its TLS."""
+    reference = weakref.WeakMethod(method)
+
+    def call(step: SequenceStep) -> None:
+        if (alive := reference()) is not None:
+            alive(step)
+
+    return call
