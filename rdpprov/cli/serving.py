@@ -1,6 +1,7 @@
 """What ``rdpprov serve`` and ``rdpprov demo`` have in common: run the service, say when it is ready, stop it."""
 
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,6 +20,10 @@ from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_facto
 from rdpprov.traces.recorder import TraceDirectory
 
 log = structlog.get_logger("rdpprov")
+
+GARBAGE_THRESHOLDS = (20_000, 10, 10)
+"""New objects that start a collection, and how many collections of a generation start one of the next: by default
+(700, 10, 10). A connection makes some thousands of objects, and what it leaves is freed without a collection."""
 
 
 def run_service(
@@ -54,8 +59,21 @@ async def _serve(service: RemoteConnectionManager, announce: Callable[[Sequence[
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, signals, service, nursery.cancel_scope)
             async with trio.open_nursery() as serving:
-                announce(await serving.start(service.serve))
+                listeners = await serving.start(service.serve)
+                _let_garbage_lie()
+                announce(listeners)
             nursery.cancel_scope.cancel()
+
+
+def _let_garbage_lie() -> None:
+    """Collect less often, and never again look through what the start has made, which stays for good.
+
+    With Python's own thresholds a tenth of a connection's CPU goes into looking for cycles that are not there. It is
+    here because it concerns the whole process: who embeds the service decides for himself.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 async def _stop_on_signal(
