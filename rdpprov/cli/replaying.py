@@ -14,8 +14,10 @@ from rdpprov.rcm.service import RemoteConnectionManager
 from rdpprov.sessions.base import Desktop, DesktopRequest, LogonDesktop, LogonRequest
 from rdpprov.sessions.logon import PanelLogonDesktop
 from rdpprov.sessions.memory import MemoryDesktop
+from rdpprov.traces.against_provider import ReplayService
+from rdpprov.traces.dialogue import Replay, ReplayError
 from rdpprov.traces.format import Trace
-from rdpprov.traces.replay import Replay, ReplayError, ReplayService, from_json
+from rdpprov.traces.values import from_json
 
 PATIENCE = 3600.0
 """Seconds of the replay's own clock after which the service, and whoever it waits for, have nothing more to do."""
@@ -64,7 +66,8 @@ async def _against_service(trace: Trace) -> Replay:
         done.set()
 
     options = {"trace": trace, "report": report, "secrets": {"password": PASSWORD}}
-    listener = ListenerConfiguration(trace.header.listener or "replay", "rdpprov.traces.replay:TraceManager", options)
+    protocol = "rdpprov.traces.against_service:TraceManager"
+    listener = ListenerConfiguration(trace.header.listener or "replay", protocol, options)
     logons = RecordedLogons(trace)
     service = RemoteConnectionManager(
         ServiceConfiguration(listeners=[listener]),

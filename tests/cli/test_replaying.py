@@ -14,8 +14,8 @@ from rdpprov.cli.replaying import against_service
 from rdpprov.errors import HResultError
 from rdpprov.testing.playbook import Expect, Playbook, Says, Silence, Types
 from rdpprov.testing.scripted import HANGS, Fails, ScriptedProvider
+from rdpprov.traces.dialogue import ReplayError
 from rdpprov.traces.format import CallLine, Trace, TraceHeader
-from rdpprov.traces.replay import ReplayError
 
 ANN, WRONG = UserCredential("ann", "right"), UserCredential("ann", "wrong")
 LOGGED_ON = (Expect("IsUserAllowedToLogon"), Expect("SessionArbitrationEnumeration"), Expect("LogonNotify"))
