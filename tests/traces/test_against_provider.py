@@ -11,7 +11,6 @@ from rdpprov.api.identity import UserToken
 from rdpprov.errors import E_FAIL
 from rdpprov.traces.against_provider import ReplayCallback, ReplayService, replay_service
 from rdpprov.traces.dialogue import ReplayError
-from rdpprov.traces.figure import figure_trace
 from rdpprov.traces.format import (
     REDACTED,
     CallError,
@@ -24,7 +23,7 @@ from rdpprov.traces.format import (
     in_order,
     to_json,
 )
-from tests.traces.support import FIRST, SEQUENCES, edited
+from tests.traces.support import FIRST, SEQUENCES, edited, figure_trace
 
 
 class GreetingConnection(api.ProtocolConnection):

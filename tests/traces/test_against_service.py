@@ -14,9 +14,8 @@ from rdpprov.traces import against_service
 from rdpprov.traces.against_provider import ReplayCallback
 from rdpprov.traces.against_service import TraceManager
 from rdpprov.traces.dialogue import ReplayError
-from rdpprov.traces.figure import figure_trace
 from rdpprov.traces.format import REDACTED, CallError, Outcome, Trace, TraceHeader, read_trace
-from tests.traces.support import FIRST, GOOD, SEQUENCES, edited
+from tests.traces.support import FIRST, GOOD, SEQUENCES, edited, figure_trace
 
 
 @pytest.mark.parametrize("name", ["first_connection", "client_gone_in_a_call", "user_not_allowed", "provider_raises"])

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from rdpprov.errors import E_ABORT, E_FAIL, E_NOTIMPL, E_UNEXPECTED
 from rdpprov.traces.checker import check_trace
-from rdpprov.traces.figure import figure_trace
 from rdpprov.traces.format import CallError, CallLine, Outcome, Trace, TraceHeader, in_order, read_trace
 from rdpprov.traces.recorder import E_TIMEOUT
-from rdpprov.traces.sequences import Follow, Step, load_sequences
+from rdpprov.traces.sequences import Follow, Step
+from tests.traces.support import SEQUENCES, figure_trace
 
 GOOD = sorted((Path(__file__).parent / "good").glob("*.jsonl"))
-SEQUENCES = load_sequences()
 DISCONNECT = SEQUENCES.disconnect()
 FIGURES = {
     "first connection": (*SEQUENCES.first_connection(), *DISCONNECT),

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from rdpprov.errors import E_FAIL, E_NOTIMPL
 from rdpprov.traces.diagram import to_svg
-from rdpprov.traces.figure import figure_trace
 from rdpprov.traces.format import CallError, CallLine, EventLine, Outcome, Trace, TraceHeader, WireLine, read_trace
-from rdpprov.traces.sequences import ACTORS, load_sequences
+from rdpprov.traces.sequences import ACTORS
 from rdpprov.traces.show import cut, milliseconds, printable, short, to_text
+from tests.traces.support import SEQUENCES, figure_trace
 
 GOOD = sorted((Path(__file__).parent / "good").glob("*.jsonl"))
 SVG = "{http://www.w3.org/2000/svg}"
-SEQUENCES = load_sequences()
 
 NASTY = 'x"><script>alert(1)</script>\x1b[31m\n]]>&amp;\ud800\uffff'
 
