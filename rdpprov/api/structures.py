@@ -57,6 +57,19 @@ def opaque(length: int) -> Any:
     return attrs.field(default=b"", validator=fits)
 
 
+def at_most(count: int, item: Any = None) -> Any:
+    """A field for a tuple of at most ``count`` items, each of which ``item`` accepts; empty by default."""
+
+    def fits(instance: object, attribute: "attrs.Attribute[tuple[Any, ...]]", value: tuple[Any, ...]) -> None:
+        if len(value) > count:
+            raise ValueError(f"{attribute.name} has {len(value)} items, not at most {count}")
+        if item is not None:
+            for one in value:
+                item(instance, attribute, one)
+
+    return attrs.field(default=(), validator=fits)
+
+
 def _range(low: int, high: int) -> Any:
     def inside(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
         if not low <= value <= high:
@@ -424,8 +437,8 @@ class ProtocolCounters:
     td_errors: int = unsigned(32)
     protocol_type: int = unsigned(16)
     specific: int = unsigned(16)
-    reserved: tuple[int, ...] = ()
-    """At most 100 numbers; their count is the standard's Length."""
+    reserved: tuple[int, ...] = at_most(100, _range(0, 0xFFFFFFFF))
+    """At most 100 unsigned numbers of 32 bits; their count is the standard's Length."""
 
 
 @attrs.frozen
@@ -440,7 +453,7 @@ class ProtocolCache:
 class CacheStats:
     """WTS_CACHE_STATS: up to four caches; the other members of the union are not used."""
 
-    protocol_cache: tuple[ProtocolCache, ...] = ()
+    protocol_cache: tuple[ProtocolCache, ...] = at_most(4)
 
 
 @attrs.frozen
@@ -452,5 +465,5 @@ class ProtocolStatus:
     cache: CacheStats = CacheStats()
     async_signal: int = unsigned(32)
     async_signal_mask: int = unsigned(32)
-    counters: tuple[int, ...] = ()
-    """At most 100 numbers of 64 bits."""
+    counters: tuple[int, ...] = at_most(100, _range(-(1 << 63), (1 << 63) - 1))
+    """At most 100 signed numbers of 64 bits."""

@@ -247,6 +247,29 @@ def test_texts_take_the_standards_lengths_and_integers_its_widths(
                 cls(**base, **{field: top + 1})
 
 
+# Arrays: the standard's structure and field, ours, and what an item may and may not be, if its type does not say that.
+ARRAYS: list[tuple[str, str, type, str, list[Any], list[int]]] = [
+    ("WTS_PROTOCOL_COUNTERS", "Reserved", s.ProtocolCounters, "reserved", [0, 2**32 - 1], [-1, 2**32]),
+    ("WTS_PROTOCOL_STATUS", "Counters", s.ProtocolStatus, "counters", [-(2**63), 2**63 - 1], [-(2**63) - 1, 2**63]),
+    ("WTS_CACHE_STATS_UN", "ProtocolCache", s.CacheStats, "protocol_cache", [s.ProtocolCache()], []),
+]
+
+
+@pytest.mark.parametrize(("structure", "array", "cls", "field", "good", "bad"), ARRAYS, ids=[row[0] for row in ARRAYS])
+def test_arrays_take_as_many_items_as_the_standards_and_no_wider_ones(
+    structure: str, array: str, cls: type, field: str, good: list[Any], bad: list[int], reference: dict[str, Any]
+) -> None:
+    fields = next(x for x in reference["structs"] if x["name"] == structure)["fields"]
+    (length,) = (f["length"] for f in fields if f["name"] == array)
+    for item in good:
+        assert getattr(cls(**{field: (item,) * length}), field) == (item,) * length
+        with pytest.raises(ValueError, match=f"{field} has {length + 1} items"):
+            cls(**{field: (item,) * (length + 1)})
+    for item in bad:
+        with pytest.raises(ValueError, match=f"{field} is {item}"):
+            cls(**{field: (item,)})
+
+
 ENUMS: dict[str, type[enum.IntEnum]] = {
     "WRDS_SETTING_TYPE": enums.SettingType,
     "WRDS_SETTING_STATUS": enums.SettingStatus,
