@@ -11,6 +11,7 @@ import trio
 from rdpprov.api.devices import InputEvent, Pixels, Rectangle, TaskStatus
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError, RdpProvError
+from rdpprov.sessions.pages import blank_pixels
 from rdpprov.sessions.screens import ReadableDesktop, clamp_size
 
 BYTES_PER_PIXEL = 4
@@ -99,7 +100,7 @@ class MemoryDesktop(ReadableDesktop):
 
     def _allocate(self, width: int, height: int) -> Pixels:
         self._budget.reserve(width * height * BYTES_PER_PIXEL, f"a desktop of {width}x{height}")
-        return np.zeros((height, width, BYTES_PER_PIXEL), np.uint8)  # zeros, unlike full, touches no page
+        return blank_pixels(width, height)
 
     @contextmanager
     def draw(self, rectangle: Rectangle | None = None) -> Iterator[Pixels]:

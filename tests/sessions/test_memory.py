@@ -1,4 +1,6 @@
+import mmap
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,6 +198,28 @@ async def test_a_closed_desktop_is_black_and_cannot_be_drawn_into(viewer):
     assert not reader.whole().any()
     with pytest.raises(LocalProtocolError), desktop.draw():
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks the Linux kernel")
+def test_a_framebuffer_that_is_gone_is_given_back_to_the_system():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before, others = (resident(), descriptors()), []
+    for _ in range(3):  # freed ones are what glibc keeps the next time
+        desktops = []
+        for _ in range(20):
+            desktops.append(MemoryDesktop(1024, 768))
+            with desktops[-1].draw() as pixels:
+                pixels[...] = 1
+            others += [bytearray(600) for _ in range(50)]  # what lives on between them
+        assert resident() - before[0] > 50e6
+        assert descriptors() == before[1]
+        del desktops, pixels
+        assert resident() - before[0] < 20e6
 
 
 def test_a_pointer_is_taken_once_by_every_reader(viewer):
