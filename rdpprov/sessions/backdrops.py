@@ -1,4 +1,4 @@
-"""What is behind everything else, kept as one picture for each size of screen: copying it is quicker than painting it."""
+"""What is behind everything else, kept as one picture for each size of screen: copied sooner than painted."""
 
 from collections import OrderedDict
 from collections.abc import Callable

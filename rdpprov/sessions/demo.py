@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from math import inf
 
 import attrs
 import numpy as np
@@ -17,6 +18,7 @@ from rdpprov.api.devices import (
     DEFAULT_POINTER,
     Button,
     InputEvent,
+    LockKeys,
     PointerButton,
     PointerMotion,
     PointerWheel,
@@ -24,6 +26,7 @@ from rdpprov.api.devices import (
     TaskStatus,
     WheelAxis,
 )
+from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.base import (
     ClientAttached,
     ClientDetached,
@@ -32,13 +35,13 @@ from rdpprov.sessions.base import (
     Notice,
     SequenceStep,
 )
-from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.canvas import Canvas
 from rdpprov.sessions.demo_plan import DemoPlan, plan_demo
 from rdpprov.sessions.keyboard import EditKey, Keyboard, Keystroke
 from rdpprov.sessions.memory import PIXEL_BUDGET, PixelBudget, PixelBudgetError
 from rdpprov.sessions.pointers import CROSSHAIR, I_BEAM
 from rdpprov.sessions.scene import Fill, Item, SceneDesktop, disc, fill, outline, picture, rounded
+from rdpprov.sessions.screens import DesktopScreen
 from rdpprov.sessions.text import (
     Bitmap,
     TextStyle,
@@ -77,6 +80,8 @@ MAX_BRUSH = 60
 """Pixels."""
 LIVELY = timedelta(seconds=60)
 """How long after the last input the clock shows seconds: thousands of idle sessions must not cost a frame a second."""
+LATE, MINUTE_LATE = 0.5, 5.0
+"""Seconds that a clock may go on late, with seconds and without: each has its own, so that all do not draw at once."""
 BACKDROPS = Backdrops()
 NOT_IMPLEMENTED = ("E_NOTIMPL", "0x80004001", "NotImplementedByProvider")
 HINT = "Close the client and connect again: this session, its text and its drawing will still be here."
@@ -89,6 +94,7 @@ class DemoDesktop(SceneDesktop):
         request: whose session it is.
         now: the clock on the wall.
         budget: what drawings are counted against.
+        backdrops: what keeps the background, which desktops of a size have in common.
     """
 
     def __init__(
@@ -97,17 +103,19 @@ class DemoDesktop(SceneDesktop):
         *,
         now: Callable[[], datetime] = datetime.now,
         budget: PixelBudget = PIXEL_BUDGET,
+        backdrops: Backdrops = BACKDROPS,
     ) -> None:
         layers = ["chrome", "title", "clock", "log off", "client", "text", "canvas", "brush", "sequence", "status"]
-        super().__init__(request.width, request.height, layers, BACKDROPS)
+        super().__init__(request.width, request.height, layers, backdrops)
         self._request = request
         self._plan = plan_demo(self.width, self.height)
-        self._logged_off = trio.Event()
+        self._logged_off = False
+        self._wake = trio.Event()  # sets `run` off: it has ended, or does not know when the clock goes on
 
         self._now = now
         self._stopped_at: datetime | None = None
-        self._lively_until = now() + LIVELY
-        self._wake_clock = trio.Event()
+        self._lively_until = now()
+        self._lateness = request.session_id * 0.618034 % 1  # numbers that follow each other are far apart
 
         self._client: ClientAttached | None = None
         self._steps: deque[SequenceStep] = deque(maxlen=MAX_STEPS)
@@ -149,16 +157,27 @@ class DemoDesktop(SceneDesktop):
     def stop_clock(self) -> None:
         """Keep the clock where it is, so that nothing changes by itself: for tests that compare pixels."""
         self._stopped_at = self._now()
+        self.invalidate("clock")
+        self._wake.set()
 
     # Desktop
 
     async def run(self, *, task_status: TaskStatus) -> None:
-        """Let the clock tick until the user logs off."""
+        """Let the clock tick until the user logs off. It rests while nobody looks."""
         task_status.started()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tick)
-            await self._logged_off.wait()
-            nursery.cancel_scope.cancel()
+        while not self._logged_off:
+            self._wake = trio.Event()
+            with trio.move_on_after(self._until_clock_goes_on()) as waiting:
+                await self._wake.wait()
+            if waiting.cancelled_caught:
+                self.invalidate("clock")
+
+    def open_screen(self, on_damage: Callable[[], None]) -> DesktopScreen:
+        """A new reader of the pixels."""
+        if not self._screens and self._stopped_at is None:
+            self.invalidate("clock")
+            self._wake.set()
+        return super().open_screen(on_damage)
 
     async def aclose(self) -> None:
         """Give the drawing's memory back, forget the text."""
@@ -179,7 +198,6 @@ class DemoDesktop(SceneDesktop):
                 self._client = message
                 self._steps.clear()
                 self._keyboard = Keyboard(message.keyboard_layout)
-                self._stay_lively()
                 self.invalidate("client", "text", "sequence")
             case ClientDetached():
                 self._client = None
@@ -194,7 +212,8 @@ class DemoDesktop(SceneDesktop):
 
     def input_event(self, event: InputEvent) -> None:
         """Take a key or the mouse. Keys always go to the text field; the mouse does what is under it."""
-        self._stay_lively()
+        if not isinstance(event, LockKeys):  # clients send those by themselves
+            self._stay_lively()
         match event:
             case PointerMotion(x=x, y=y):
                 self._point(x, y)
@@ -214,21 +233,21 @@ class DemoDesktop(SceneDesktop):
 
     # Clock
 
-    async def _tick(self) -> None:
-        while True:
-            now = self._now()
-            past = now.microsecond / 1e6 if now < self._lively_until else now.second + now.microsecond / 1e6
-            period = 1 if now < self._lively_until else 60
-            self._wake_clock = trio.Event()
-            with trio.move_on_after(max(0.01, period - past)):
-                await self._wake_clock.wait()
-            if self._stopped_at is None:
-                self.invalidate("clock")
+    def _until_clock_goes_on(self) -> float:
+        """Seconds."""
+        if self._stopped_at is not None or not self._screens:
+            return inf
+        now = self._now()
+        past = now.microsecond / 1e6
+        if now < self._lively_until:
+            return max(0.01, 1 - past + self._lateness * LATE)
+        return max(0.01, 60 - now.second - past + self._lateness * MINUTE_LATE)
 
     def _stay_lively(self) -> None:
         now = self._now()
-        if now >= self._lively_until:
-            self._wake_clock.set()
+        if now >= self._lively_until and self._stopped_at is None:
+            self.invalidate("clock")
+            self._wake.set()
         self._lively_until = now + LIVELY
 
     # Keys
@@ -275,7 +294,8 @@ class DemoDesktop(SceneDesktop):
         if button is Button.LEFT:
             over_log_off = _holds(self._plan.log_off, x, y)
             if not pressed and self._log_off_pressed and over_log_off:
-                self._logged_off.set()
+                self._logged_off = True
+                self._wake.set()
             self._press_log_off(pressed and over_log_off)
             self._pen = None
             if pressed and _holds(self.canvas_area, x, y):

@@ -19,6 +19,7 @@ from rdpprov.api.devices import (
     WheelAxis,
 )
 from rdpprov.api.identity import UserToken
+from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.base import ClientAttached, ClientDetached, DesktopRequest, Notice, SequenceStep
 from rdpprov.sessions.demo import BRUSHES, MAX_TEXT, DemoDesktop, wrap
 from rdpprov.sessions.demo_plan import plan_demo
@@ -242,6 +243,7 @@ def test_nothing_is_drawn_while_nobody_looks(desktop, viewer):
 def test_the_clock_can_be_stopped(request_for, viewer):
     time = datetime(2026, 1, 2, 13, 14, 15)
     desktop = DemoDesktop(request_for(1024, 768), now=lambda: time)
+    desktop.input_event(PointerMotion(1, 1))
     eye = viewer(desktop)
     eye.look()
     before = eye.picture.copy()
@@ -273,12 +275,86 @@ async def test_the_clock_ticks_by_the_second_while_somebody_works_and_by_the_min
 
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: desktop.run(task_status=task_status))
+        assert await ticks_within(60) <= 2  # somebody connected, nobody works
+        desktop.input_event(PointerMotion(1, 1))
         assert 8 <= await ticks_within(10) <= 12
         await trio.sleep(60)
-        assert await ticks_within(600) <= 12
+        assert 8 <= await ticks_within(600) <= 12
+        desktop.input_event(LockKeys(False, True, False, False))
+        assert await ticks_within(10) <= 1
         desktop.input_event(PointerMotion(1, 1))
         assert 8 <= await ticks_within(10) <= 12
         nursery.cancel_scope.cancel()
+
+
+async def test_a_desktop_that_nobody_looks_at_rests_and_one_whose_clock_is_stopped_too(
+    request_for, viewer, autojump_clock
+):
+    asked = []
+
+    def now():
+        asked.append(trio.current_time())
+        return datetime(2026, 1, 2, 13, 0, 0) + timedelta(seconds=trio.current_time())
+
+    async def asked_within_an_hour():
+        asked.clear()
+        await trio.sleep(3600)
+        return len(asked)
+
+    desktop = DemoDesktop(request_for(1024, 768), now=now)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: desktop.run(task_status=task_status))
+        assert await asked_within_an_hour() == 0
+        eye = viewer(desktop)
+        assert 55 <= await asked_within_an_hour() <= 65
+        eye.screen.close()
+        assert await asked_within_an_hour() <= 1
+        second = viewer(desktop)
+        assert 55 <= await asked_within_an_hour() <= 65
+        desktop.stop_clock()
+        second.look()
+        second.signals = 0
+        assert await asked_within_an_hour() == 0
+        assert second.signals == 0
+        nursery.cancel_scope.cancel()
+
+
+def test_who_looks_again_sees_the_clock_as_it_is(request_for, viewer):
+    time = datetime(2026, 1, 2, 13, 14, 15)
+    desktop = DemoDesktop(request_for(1024, 768), now=lambda: time)
+    eye = viewer(desktop)
+    eye.look()
+    eye.screen.close()
+    time += timedelta(hours=3)
+    fresh = DemoDesktop(request_for(1024, 768), now=lambda: time)
+    assert np.array_equal(viewer(desktop).whole(), viewer(fresh).whole())
+
+
+@pytest.mark.parametrize("size", SIZES[:-2], ids=str)
+def test_a_background_that_is_kept_looks_like_one_that_is_painted(size, viewer, press):
+    def live(backdrops):
+        request = DesktopRequest(1, UserToken("alice"), *size)
+        desktop = DemoDesktop(request, now=lambda: datetime(2026, 1, 2, 13, 14, 15), backdrops=backdrops)
+        desktop.stop_clock()
+        eye = viewer(desktop)
+        for action in (
+            lambda: None,
+            lambda: desktop.tell(CLIENT),
+            lambda: [desktop.tell(SequenceStep(f"Call{n}", "service", "connection", n / 900)) for n in range(40)],
+            lambda: press(desktop, "typed"),
+            lambda: desktop.input_event(PointerButton(Button.LEFT, True, *middle(desktop.log_off_area))),
+            lambda: desktop.input_event(PointerButton(Button.LEFT, False, 0, 0)),
+            lambda: drag(desktop, middle(desktop.canvas_area), (0, 0)),
+        ):
+            action()
+            eye.look()
+            yield eye.picture
+
+    kept = Backdrops()
+    list(live(kept))
+    pictures = zip(live(Backdrops(limit=0)), live(kept), strict=True)
+    assert all(np.array_equal(painted, copied) for painted, copied in pictures)
+    assert kept.used == size[0] * size[1] * 4
 
 
 def test_a_new_client_starts_a_new_sequence(desktop, viewer):
