@@ -7,6 +7,7 @@ from rdpprov.sessions.keyboard import EditKey
 from rdpprov.sessions.layouts import LAYOUTS
 from rdpprov.sessions.text import (
     TextStyle,
+    _glyph,
     draw_text,
     first_visible,
     fit,
@@ -15,6 +16,7 @@ from rdpprov.sessions.text import (
     line_height,
     text_run,
     text_width,
+    tint,
 )
 from rdpprov.sessions.textfield import TextField
 
@@ -99,3 +101,25 @@ def test_a_secret_field_has_no_repr():
     field.press("hunter2")
     assert "hunter2" not in repr(field)
     assert "hunter2" in repr(TextField(10, text="hunter2"))
+
+
+def drawn_glyph_by_glyph(text, style):
+    """What `draw_text` has to come to: each glyph laid over those before it, and what leaves the line cut."""
+    margin = 200
+    line = np.zeros((line_height(style) + 2 * margin, text_width(text, style) + 2 * margin), np.uint8)
+    pen = margin
+    for character in text:
+        glyph = _glyph(character, style)
+        height, width = glyph.coverage.shape
+        place = line[margin + glyph.top :, pen + glyph.left :][:height, :width]
+        np.maximum(place, glyph.coverage, out=place)
+        pen += glyph.advance
+    return tint(line[margin:-margin, margin:-margin], 0x1F2933, 0xFFFDF5)
+
+
+@given(
+    st.text(st.characters(codec="utf-8", max_codepoint=0x17F) | st.sampled_from("jfJ_中·…"), max_size=30),
+    st.builds(TextStyle, st.sampled_from([6, 10, 13, 15, 19, 76]), st.booleans()),
+)
+def test_a_line_looks_as_if_its_glyphs_were_drawn_one_over_the_other(text, style):
+    assert np.array_equal(draw_text(text, style, 0x1F2933, 0xFFFDF5), drawn_glyph_by_glyph(text, style))
