@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rdpprov.api.devices import Rectangle
 from rdpprov.traces.checker import check_trace
 from rdpprov.traces.format import read_trace
+from tests.figures import FIRST_CONNECTION, RECONNECT_AFTER_ARBITRATION
 from tests.peers.support import (
     PASSWORD,
     Display,
@@ -25,35 +26,6 @@ from tests.peers.support import (
     xfreerdp,
 )
 
-FIRST_CONNECTION = [
-    "OnConnected",
-    "GetLogonErrorRedirector",
-    "OnReady",
-    "AcceptConnection",
-    "GetClientData",
-    "GetClientMonitorData",
-    "GetUserCredentials",
-    "GetLicenseConnection",
-    "RequestLicensingCapabilities",
-    "ProtocolComplete",
-    "AuthenticateClientToSession",
-    "NotifySessionId",
-    "GetInputHandles",
-    "GetVideoHandle",
-    "ConnectNotify",
-    "NotifyCommandProcessCreated",
-    "IsUserAllowedToLogon",
-    "SessionArbitrationEnumeration",
-    "LogonNotify",
-]
-RECONNECT = [
-    "DisconnectNotify",
-    "NotifySessionId",
-    "GetInputHandles",
-    "GetVideoHandle",
-    "ConnectNotify",
-    "LogonNotify",
-]
 CALLS_OF_OUR_OWN = {"IssueReconnectSecret", "BrokenConnection", "SetErrorInfo"}
 
 Client = Callable[..., list[str]]
@@ -129,7 +101,7 @@ async def test_keys_and_strokes_arrive_and_are_still_there_after_coming_back(
             assert np.array_equal(crop(picture(desktop), canvas), stroke)
         second = [call for call in calls(service.trace_files()[1]) if call not in CALLS_OF_OUR_OWN]
         assert second[:18] == FIRST_CONNECTION[:18]
-        assert second[18:24] == RECONNECT
+        assert second[18:24] == RECONNECT_AFTER_ARBITRATION
     assert_traces_check(service)
 
 

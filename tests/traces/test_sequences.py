@@ -14,6 +14,7 @@ from rdpprov.traces.sequences import (
     load_sequences,
     parse_sequences,
 )
+from tests.figures import DIRECT_RECONNECT, FIRST_CONNECTION, RECONNECT_AFTER_ARBITRATION
 
 SEQUENCES = load_sequences()
 TEXTS = {
@@ -22,27 +23,7 @@ TEXTS = {
 
 
 def test_a_first_connection_has_the_calls_of_the_figure_in_order():
-    assert [step.call for step in SEQUENCES.first_connection()] == [
-        "OnConnected",
-        "GetLogonErrorRedirector",
-        "OnReady",
-        "AcceptConnection",
-        "GetClientData",
-        "GetClientMonitorData",
-        "GetUserCredentials",
-        "GetLicenseConnection",
-        "RequestLicensingCapabilities",
-        "ProtocolComplete",
-        "AuthenticateClientToSession",
-        "NotifySessionId",
-        "GetInputHandles",
-        "GetVideoHandle",
-        "ConnectNotify",
-        "NotifyCommandProcessCreated",
-        "IsUserAllowedToLogon",
-        "SessionArbitrationEnumeration",
-        "LogonNotify",
-    ]
+    assert [step.call for step in SEQUENCES.first_connection()] == FIRST_CONNECTION
 
 
 def test_the_steps_of_a_connection_are_numbered_as_in_the_figure():
@@ -51,34 +32,10 @@ def test_the_steps_of_a_connection_are_numbered_as_in_the_figure():
 
 
 @pytest.mark.parametrize(
-    ("variant", "calls"),
-    [
-        (
-            "arbitrated",
-            [
-                "DisconnectNotify",
-                "NotifySessionId",
-                "GetInputHandles",
-                "GetVideoHandle",
-                "ConnectNotify",
-                "LogonNotify",
-            ],
-        ),
-        (
-            "direct",
-            [
-                "NotifySessionId",
-                "GetInputHandles",
-                "GetVideoHandle",
-                "ConnectNotify",
-                "IsUserAllowedToLogon",
-                "LogonNotify",
-            ],
-        ),
-    ],
+    ("variant", "calls"), [("arbitrated", RECONNECT_AFTER_ARBITRATION), ("direct", DIRECT_RECONNECT)]
 )
 def test_a_reconnect_ends_with_the_calls_of_its_variant(variant, calls):
-    assert [step.call for step in SEQUENCES.reconnect(variant)][-6:] == calls
+    assert [step.call for step in SEQUENCES.reconnect(variant)][-len(calls) :] == calls
 
 
 def test_a_disconnect_without_a_session_is_only_close():
