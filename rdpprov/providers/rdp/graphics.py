@@ -226,9 +226,9 @@ def _grab(screen: Screen, part: Rectangle) -> Pixels:
     if _scratch.size < size:
         _scratch = np.empty(size, np.uint8)
     out = _scratch[:size].reshape(part.height, part.width, 4)
-    covered = part.intersection(Rectangle(0, 0, screen.width, screen.height))
-    if covered == part:
+    if part.right <= screen.width and part.bottom <= screen.height:
         return screen.grab(part, out)
+    covered = part.intersection(Rectangle(0, 0, screen.width, screen.height))
     out[...] = 0
     if not covered.is_empty():
         left, top = covered.left - part.left, covered.top - part.top
