@@ -80,8 +80,8 @@ MAX_BRUSH = 60
 """Pixels."""
 LIVELY = timedelta(seconds=60)
 """How long after the last input the clock shows seconds: thousands of idle sessions must not cost a frame a second."""
-LATE, MINUTE_LATE = 0.5, 5.0
-"""Seconds that a clock may go on late, with seconds and without: each has its own, so that all do not draw at once."""
+MINUTE_LATE = 5.0
+"""Seconds that a clock without seconds may go on late: each has its own, so that thousands do not draw at once."""
 BACKDROPS = Backdrops()
 NOT_IMPLEMENTED = ("E_NOTIMPL", "0x80004001", "NotImplementedByProvider")
 HINT = "Close the client and connect again: this session, its text and its drawing will still be here."
@@ -115,7 +115,8 @@ class DemoDesktop(SceneDesktop):
         self._now = now
         self._stopped_at: datetime | None = None
         self._lively_until = now()
-        self._lateness = request.session_id * 0.618034 % 1  # numbers that follow each other are far apart
+        # The golden ratio puts numbers that follow each other far apart.
+        self._lateness = MINUTE_LATE * (request.session_id * 0.618034 % 1)
 
         self._client: ClientAttached | None = None
         self._steps: deque[SequenceStep] = deque(maxlen=MAX_STEPS)
@@ -240,8 +241,8 @@ class DemoDesktop(SceneDesktop):
         now = self._now()
         past = now.microsecond / 1e6
         if now < self._lively_until:
-            return max(0.01, 1 - past + self._lateness * LATE)
-        return max(0.01, 60 - now.second - past + self._lateness * MINUTE_LATE)
+            return max(0.01, 1 - past)
+        return max(0.01, 60 - now.second - past + self._lateness)
 
     def _stay_lively(self) -> None:
         now = self._now()
