@@ -52,6 +52,11 @@ async def test_wireshark_reads_every_packet_of_the_server(
                 # A whole picture leaves in large writes, whose TLS records do not begin with a PDU, and tshark cannot
                 # find the PDUs in them; the updates that follow a key are small.
                 await display.xdotool("type", "--delay", 50, "ab")
+
+                async def typed() -> bool:
+                    return service.desktops[0].text == "ab"
+
+                await eventually(typed, "the typed text")
                 await shows(display, service, alike(depth))
             # The client has gone; the kernel hands what it has captured to tshark within a second.
             await eventually(settled(capture), "the end of the capture", interval=1)
