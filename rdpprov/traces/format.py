@@ -28,12 +28,14 @@ stands before is good, and `Trace.notes` says so.
 import base64
 import binascii
 import enum
+import functools
 import json
 import math
 import operator
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, cast
 
 import attrs
@@ -269,7 +271,7 @@ encode: Callable[[Json], str] = json.JSONEncoder(separators=(",", ":"), check_ci
 
 def encode_line(values: Mapping[str, Json]) -> bytes:
     """One line of the file, with its end."""
-    return encode(values).encode("ascii") + b"\n"
+    return f"{encode(values)}\n".encode("ascii")
 
 
 _CONVERTERS: dict[type, Callable[[Any], Json]] = {}
@@ -295,6 +297,75 @@ def mapping_to_json(value: Mapping[Any, object]) -> dict[str, Json]:
         str(key): REDACTED if isinstance(key, str) and key.lower() in SECRET_NAMES else to_json(item)
         for key, item in value.items()
     }
+
+
+def json_text(value: object) -> str:
+    """``encode(to_json(value))``, in one go: a recorder spends half of its time here."""
+    kind = type(value)
+    if kind is int:
+        return repr(value)
+    if kind is str:
+        text = cast(str, value)
+        return encode_basestring_ascii(text if len(text) <= MAX_TEXT else to_json(text))
+    convert = _TEXT_CONVERTERS.get(kind)
+    if convert is None:
+        convert = _TEXT_CONVERTERS[kind] = _find_text_converter(kind)
+    return convert(value)
+
+
+def mapping_text(value: Mapping[str, object]) -> str:
+    """``encode(mapping_to_json(value))``, likewise, of a table whose keys are text."""
+    if not value:
+        return "{}"
+    return f"{{{','.join([_member_text(key, item) for key, item in value.items()])}}}"
+
+
+def _member_text(key: str, item: object) -> str:
+    return f"{_key_text(key)}{_REDACTED_TEXT if key.lower() in SECRET_NAMES else json_text(item)}"
+
+
+@functools.lru_cache(1024)
+def _key_text(key: str) -> str:
+    return f"{encode_basestring_ascii(key)}:"
+
+
+_REDACTED_TEXT = encode_basestring_ascii(REDACTED)
+
+_TEXT_CONVERTERS: dict[type, Callable[[Any], str]] = {
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _value: "null",
+}
+
+
+def _find_text_converter(kind: type) -> Callable[[Any], str]:
+    """As `_find_converter`; only what is long or frequent has a way of its own."""
+    if attrs.has(kind) and not issubclass(kind, enum.Enum):
+        return _structure_text_converter(kind)
+    return lambda value: encode(to_json(value))
+
+
+def _structure_text_converter(kind: type) -> Callable[[Any], str]:
+    plan = _plan_of(kind)
+    keys = [_key_text(name) for name in plan.names]
+    end = ",".join([f"{_key_text(name)}{_REDACTED_TEXT}" for name in plan.secret])
+
+    def convert(value: object) -> str:
+        members = [
+            f"{key}{json_text(item)}"
+            for key, item, default in zip(keys, plan.read(value), plan.defaults, strict=True)
+            if item is not default and (type(item) is not type(default) or item != default)
+        ]
+        if end:
+            members.append(end)
+        return f"{{{','.join(members)}}}"
+
+    return convert
+
+
+def error_text(error: CallError) -> str:
+    """``encode(error_to_json(error))``, likewise."""
+    exception = "" if error.exception is None else f',"exception":{encode(error.exception)}'
+    return f'{{"hresult":"0x{error.hresult:08X}","reason":{encode(error.reason)}{exception}}}'
 
 
 def error_to_json(error: CallError) -> dict[str, Json]:
@@ -337,25 +408,45 @@ def _bytes_to_json(value: bytes | bytearray | memoryview) -> dict[str, Json]:
     return {"bytes": count} if count > MAX_HEX else {"hex": bytes(value).hex()}
 
 
+@attrs.frozen
+class _Plan:
+    """How to go through the fields of an attrs class."""
+
+    names: list[str]
+    """Of the fields that are not secret."""
+    defaults: tuple[object, ...]
+    secret: dict[str, str]
+    """Name and what stands for the value."""
+    read: Callable[[object], tuple[object, ...]]
+    """The values of `names`."""
+
+
+def _plan_of(kind: type) -> _Plan:
+    fields = attrs.fields(cast("type[attrs.AttrsInstance]", kind))
+    public = [field for field in fields if not is_secret(field)]
+    names = [field.name for field in public]
+    secret = {field.name: REDACTED for field in fields if is_secret(field)}
+    return _Plan(names, tuple(map(_default_of, public)), secret, _reader(names))
+
+
+def _reader(names: list[str]) -> Callable[[object], tuple[object, ...]]:
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda value: tuple([getattr(value, name) for name in names])
+
+
 def _structure_converter(kind: type) -> Callable[[Any], Json]:
     """For attrs classes: all fields that differ from their default, the secret ones always and redacted."""
-    fields = attrs.fields(cast("type[attrs.AttrsInstance]", kind))
-    secret = {field.name: REDACTED for field in fields if is_secret(field)}
-    names = [field.name for field in fields if field.name not in secret]
-    if not names:
-        return lambda _value: dict(secret)
-    defaults = tuple(_default_of(field) for field in fields if field.name not in secret)
-    read = operator.attrgetter(*names)
+    plan = _plan_of(kind)
 
     def convert(value: object) -> dict[str, Json]:
-        values = read(value) if len(names) > 1 else (read(value),)
         found = {
             name: to_json(item)
-            for name, item, default in zip(names, values, defaults, strict=True)
+            for name, item, default in zip(plan.names, plan.read(value), plan.defaults, strict=True)
             # Identity first: most fields of most structures are their default, the very object.
             if item is not default and (type(item) is not type(default) or item != default)
         }
-        return found | secret if secret else found
+        return found | plan.secret if plan.secret else found
 
     return convert
 

@@ -42,9 +42,10 @@ from rdpprov.traces.format import (
     TraceHeader,
     WireLine,
     encode,
-    encode_line,
-    error_to_json,
+    error_text,
     in_order,
+    json_text,
+    mapping_text,
     mapping_to_json,
     to_json,
 )
@@ -122,7 +123,7 @@ class _OpenCall:
     __slots__ = ("_recorder", "args", "call", "n", "source", "t", "target")
 
     def __init__(
-        self, recorder: "_Recorder", n: int, t: float, source: str, target: str, call: str, args: dict[str, Json]
+        self, recorder: "_Recorder", n: int, t: float, source: str, target: str, call: str, args: Json
     ) -> None:
         self._recorder = recorder
         self.n = n
@@ -172,18 +173,17 @@ class _Recorder(ABC):
         if self._closed:
             return _NOT_RECORDED
         self._calls += 1
-        values = mapping_to_json(args) if args else {}
-        opened = _OpenCall(self, self._calls, self._now(), source, target, call, values)
+        opened = _OpenCall(self, self._calls, self._now(), source, target, call, self._converted(args))
         self._open[opened.n] = opened
         return opened
 
     def event(self, name: str, /, *, ago: float = 0.0, **fields: object) -> None:
         if not self._closed:
-            self._keep(EventLine(self._now(ago), name, mapping_to_json(fields)))
+            self._keep_event(self._now(ago), name, fields)
 
     def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
         if self.records_wire and not self._closed:
-            self._keep(WireLine(self._now(ago), direction, bytes(data)))
+            self._keep_wire(WireLine(self._now(ago), direction, bytes(data)))
 
     def flush(self) -> None:
         """Nothing is held back, unless a subclass does."""
@@ -206,14 +206,22 @@ class _Recorder(ABC):
         self._keep_call(opened, d, outcome, result, error)
 
     @abstractmethod
+    def _converted(self, args: Mapping[str, object]) -> Json:
+        """Arguments, as `_keep_call` wants them: they may change later."""
+
+    @abstractmethod
     def _keep_call(
         self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
     ) -> None:
         """A call has ended, or has not and the trace is being closed."""
 
     @abstractmethod
-    def _keep(self, line: EventLine | WireLine) -> None:
-        """Something else has happened."""
+    def _keep_event(self, t: float, name: str, fields: Mapping[str, object]) -> None:
+        """A milestone; its fields are not converted yet."""
+
+    @abstractmethod
+    def _keep_wire(self, line: WireLine) -> None:
+        """Bytes."""
 
 
 class NullRecorder:
@@ -255,13 +263,19 @@ class MemoryRecorder(_Recorder):
         """What has been recorded so far, without the calls that are still open."""
         return in_order(Trace(self.header, tuple(self._lines)))
 
+    def _converted(self, args: Mapping[str, object]) -> Json:
+        return mapping_to_json(args)
+
     def _keep_call(
         self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
     ) -> None:
         start = (opened.n, opened.t, d, opened.source, opened.target, opened.call, opened.args)
         self._lines.append(CallLine(*start, outcome, to_json(result), error, line_number=len(self._lines) + 2))
 
-    def _keep(self, line: EventLine | WireLine) -> None:
+    def _keep_event(self, t: float, name: str, fields: Mapping[str, object]) -> None:
+        self._lines.append(EventLine(t, name, mapping_to_json(fields), line_number=len(self._lines) + 2))
+
+    def _keep_wire(self, line: WireLine) -> None:
         self._lines.append(attrs.evolve(line, line_number=len(self._lines) + 2))
 
 
@@ -280,27 +294,30 @@ class FileRecorder(_Recorder):
         wire: bool = False,
     ) -> None:
         super().__init__(clock)
-        self.path = Path(path)
+        self._path = os.fspath(path)
         self._records_wire = wire
-        self._held: list[bytes] = []
+        self._held: list[str] = []
+        """Lines, of ASCII characters."""
         self._held_bytes = 0
-        self._file: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         if not header.started:
-            header = attrs.evolve(
-                header, started=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-            )
-        self._hold(encode_line(header.to_line()))
+            started = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+            header = TraceHeader(header.kind, header.protocol, header.listener, started)
+        self._hold(f"{encode(header.to_line())}\n")
 
     @property
     def records_wire(self) -> bool:
         """As the constructor was told, until the disk is full."""
         return self._records_wire and self._file is not None
 
+    def _converted(self, args: Mapping[str, object]) -> Json:
+        return mapping_text(args)
+
     def flush(self) -> None:
         """Write what is held in memory. An error ends the trace, not the caller."""
         if self._file is None or not self._held:
             return
-        data = b"".join(self._held)
+        data = "".join(self._held).encode("ascii")
         self._held.clear()
         self._held_bytes = 0
         try:
@@ -308,7 +325,7 @@ class FileRecorder(_Recorder):
                 data = data[os.write(self._file, data) :]
         except OSError as error:
             self._release()
-            _log.warning("trace ends early", path=str(self.path), reason=str(error))
+            _log.warning("trace ends early", path=self._path, reason=str(error))
 
     def close(self) -> None:
         """Write the calls that are still open, and close the file."""
@@ -325,24 +342,27 @@ class FileRecorder(_Recorder):
     def _keep_call(
         self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
     ) -> None:
-        # The line of `CallLine.to_line` put together by hand, since this runs once a call: most calls have no
-        # arguments and no result, so there is little for the encoder to do.
+        # The line of `CallLine.to_line` put together by hand, since this runs once a call.
         duration = "" if d is None else f'"d":{d!r},'
-        args = encode(opened.args) if opened.args else "{}"
-        end = "}"
+        end = ""
         if outcome is Outcome.RETURNED:
-            end = ',"result":null}' if result is None else f',"result":{encode(to_json(result))}}}'
+            end = f',"result":{json_text(result)}'
         elif error is not None:
-            end = f',"error":{encode(error_to_json(error))}}}'
+            end = f',"error":{error_text(error)}'
         middle = _encoded_names(opened.source, opened.target, opened.call)
-        self._hold(f'{{"n":{opened.n},"t":{opened.t!r},{duration}{middle}{args}{end}\n'.encode("ascii"))
+        self._hold(f'{{"n":{opened.n},"t":{opened.t!r},{duration}{middle}{opened.args}{end}}}\n')
         if opened.call in FLUSH_AFTER or (error is not None and error.hresult != E_NOTIMPL):
             self.flush()
 
-    def _keep(self, line: EventLine | WireLine) -> None:
-        self._hold(encode_line(line.to_line()))
+    def _keep_event(self, t: float, name: str, fields: Mapping[str, object]) -> None:
+        own = f'{{"t":{t!r},"event":{encode(name)}'  # of `EventLine.to_line`, likewise
+        others = mapping_text({key: value for key, value in fields.items() if key not in ("t", "event")})
+        self._hold(f"{own}{'}' if others == '{}' else f',{others[1:]}'}\n")
 
-    def _hold(self, line: bytes) -> None:
+    def _keep_wire(self, line: WireLine) -> None:
+        self._hold(f"{encode(line.to_line())}\n")
+
+    def _hold(self, line: str) -> None:
         if self._file is None:
             return
         self._held.append(line)
@@ -392,18 +412,19 @@ class TraceDirectory:
 
     def _recorder(self, name: str, header: TraceHeader) -> TraceRecorder:
         """A file of that name; one that an earlier run left is moved aside. If there can be no file, no trace."""
-        path = self.path / f"{name}.jsonl"
+        path = os.path.join(self.path, f"{name}.jsonl")
         try:
             try:
                 return FileRecorder(path, header, self._clock, self.wire)
             except FileExistsError:
-                _move_aside(path)
+                _move_aside(Path(path))
                 return FileRecorder(path, header, self._clock, self.wire)
         except OSError as error:
-            _log.warning("no trace", path=str(path), reason=str(error))
+            _log.warning("no trace", path=path, reason=str(error))
             return NullRecorder()
 
 
+@functools.lru_cache(64)
 def _file_name(listener: str) -> str:
     """A listener's name as part of a file name: nothing in it leads elsewhere, and different names stay different."""
     quoted = urllib.parse.quote(listener, safe="")

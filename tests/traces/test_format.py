@@ -24,8 +24,14 @@ from rdpprov.traces.format import (
     TraceHeader,
     WireLine,
     dump_trace,
+    encode,
     encode_line,
+    error_text,
+    error_to_json,
     in_order,
+    json_text,
+    mapping_text,
+    mapping_to_json,
     parse_trace,
     read_trace,
     to_json,
@@ -240,7 +246,24 @@ def test_a_value_is_told_without_secrets_and_without_defaults(value, expected):
     found = to_json(value)
     assert found == expected
     assert type(found) is type(expected)
-    encode_line({"value": found})
+    assert json_text(value) == encode(found)
+
+
+@given(json_values)
+def test_text_made_at_once_is_the_text_of_the_value(value):
+    assert json_text(value) == encode(to_json(value))
+    for structure in (Outer("x", half=value), Outer("x", Inner(number=value), value), value):
+        assert json_text(structure) == encode(to_json(structure))
+
+
+@given(st.dictionaries(st.sampled_from(["password", "Secret", "a", "\ud800"]) | st.text(), json_values))
+def test_text_made_at_once_of_arguments_is_the_text_of_the_arguments(arguments):
+    assert mapping_text(arguments) == encode(mapping_to_json(arguments))
+
+
+@given(errors)
+def test_text_made_at_once_of_an_error_is_the_text_of_the_error(error):
+    assert error_text(error) == encode(error_to_json(error))
 
 
 def test_a_field_that_equals_its_default_in_another_type_is_told():
