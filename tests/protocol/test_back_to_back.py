@@ -230,7 +230,7 @@ def test_frm_05_what_is_announced_is_not_allocated(dialogue):
     tracemalloc.start()
     try:
         for talk in talks:
-            talk.tell(b"\x03\x00\xff\xff" + bytes(4), act=False)
+            talk.tell(b"\x03\x00\xbf\xff" + bytes(4), act=False)
         grown, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
