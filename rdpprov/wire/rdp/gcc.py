@@ -10,6 +10,7 @@ multitransport) and 0xC00D (recent Windows App) are seen (fact 14).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from struct import Struct
@@ -1150,8 +1151,26 @@ def _unpack_blocks(data: Buffer, kinds: dict[int, Callable[[Buffer], Block]], st
         if kind in blocks:
             raise DecodeError(f"{structure}: block 0x{kind:04X} is there twice")
         unpack_body = kinds.get(kind)
-        blocks[kind] = UnknownBlock(kind, bytes(body)) if unpack_body is None else unpack_body(body)
+        if unpack_body is None:
+            blocks[kind] = UnknownBlock(kind, bytes(body))
+        elif len(body) <= _REMEMBERED_SIZE:
+            blocks[kind] = _remembered(unpack_body, bytes(body))
+        else:
+            blocks[kind] = unpack_body(body)
     return tuple(blocks.values())
+
+
+_REMEMBERED_SIZE = 256
+"""Bytes; Client Core Data has up to 230."""
+
+
+@functools.lru_cache(256)
+def _remembered(unpack_body: Callable[[Buffer], Block], body: bytes) -> Block:
+    """A block of the same bytes as before: clients of one kind differ in little, and one that comes back in nothing.
+
+    There are no secrets in these blocks, and the structures are frozen, so connections may share them.
+    """
+    return unpack_body(body)
 
 
 _Kind = TypeVar("_Kind")

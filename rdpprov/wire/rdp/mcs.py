@@ -5,6 +5,7 @@ What is here is the payload of X.224 Data. The user data of the connect PDUs is 
 
 from __future__ import annotations
 
+import functools
 from enum import IntEnum
 from struct import Struct
 from typing import ClassVar
@@ -105,7 +106,20 @@ class DomainParameters:
     @classmethod
     def _read(cls, reader: Reader) -> DomainParameters:
         with ber.read_element(reader, ber.TAG_SEQUENCE) as sequence:
+            if sequence.remaining <= _LONGEST_PARAMETERS:
+                return _remembered_parameters(sequence.rest())
             return cls(*[ber.read_integer(sequence) for _ in range(8)])
+
+
+_LONGEST_PARAMETERS = 64
+"""Bytes: eight INTEGERs of up to five; with leading zeros there may be more."""
+
+
+@functools.lru_cache(64)
+def _remembered_parameters(content: bytes) -> DomainParameters:
+    """Those of the same bytes as before: nearly all clients send the same three."""
+    with Reader(content, "DomainParameters") as sequence:
+        return DomainParameters(*[ber.read_integer(sequence) for _ in range(8)])
 
 
 TARGET_PARAMETERS = DomainParameters(34, 2, 0, 1, 0, 1, 65535, 2)
