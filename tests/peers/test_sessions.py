@@ -1,5 +1,6 @@
 """Whole connections through the service, by our own client half and by xfreerdp: sizes, text, coming back."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,8 @@ import trio
 
 from rdpprov.api.devices import UnicodeKey
 from rdpprov.protocol.rdp.client import ClientOptions
+from rdpprov.providers.rdp.connection import RdpConnection
+from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.testing.rdp_client import RdpTestClient, connect_rdp
 from tests.peers.support import (
     PASSWORD,
@@ -173,3 +176,25 @@ async def test_xfreerdp_comes_back_by_itself_with_the_secret_that_it_was_given(
         [again] = [path for path in service.trace_files()[1:] if "LogonNotify" in calls(path)]
         assert [call for call in calls(again) if call in DIRECT] == DIRECT
         assert "NotifyCommandProcessCreated" not in calls(again)
+
+
+async def test_a_connection_that_is_over_is_freed_without_a_garbage_collection(serving: StartService) -> None:
+    """The command that serves collects rarely, and a connection has a password, TLS and a hundred KiB."""
+
+    def alive() -> int:
+        return sum(isinstance(each, RdpConnection | ConnectionCallback) for each in gc.get_objects())
+
+    async def is_freed() -> bool:
+        return alive() == 0
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving() as service:
+            async with connect_rdp("127.0.0.1", service.port, options()) as client:
+                with trio.fail_after(30):
+                    await client.first_picture.wait()
+                assert alive() == 2
+            await eventually(is_freed, "freeing the connection")
+    finally:
+        gc.enable()
