@@ -1,16 +1,12 @@
-"""Who a user is, and what proves it: tokens, the authenticator, reconnect secrets."""
+"""Who a user is, and what proves it: tokens, verdicts, reconnect secrets."""
 
 import uuid
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import RdpProvError
-
-if TYPE_CHECKING:
-    from rdpprov.api.structures import UserCredential
 
 
 @attrs.frozen
@@ -66,32 +62,6 @@ class LogonError(RdpProvError):
     def __init__(self, reason: str, status: NtStatus = NtStatus.STATUS_LOGON_FAILURE) -> None:
         super().__init__(reason)
         self.status = status
-
-
-class Authenticator(Protocol):
-    """Who may log on: one for NLA, the logon desktop, RFB, the web and the broker alike."""
-
-    async def authenticate(self, credential: "UserCredential", *, client_address: str, how: str) -> AuthenticatedUser:
-        """Check a name and a password.
-
-        Args:
-            credential: as the wire or the logon desktop gave it.
-            client_address: whose failures are counted; attempts from an address that fails often are slowed down.
-            how: becomes `UserToken.how`.
-
-        Raises:
-            LogonError: it is not to be.
-        """
-
-    def vouches_for(self, user: AuthenticatedUser) -> bool:
-        """Whether this authenticator gave that verdict."""
-
-    async def check_account(self, token: UserToken) -> None:
-        """Check that the account still may log on, without a password: for a reconnect that is proved otherwise.
-
-        Raises:
-            LogonError: the account is gone, or disabled.
-        """
 
 
 class ReconnectMethod(Enum):

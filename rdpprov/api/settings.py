@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import ConnectionSettingLevel, SettingLevel, SettingType
-from rdpprov.api.identity import Authenticator
 from rdpprov.api.structures import ConnectionSettings, Settings
 
 

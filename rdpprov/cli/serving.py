@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from rdpprov.api.identity import Authenticator
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.cli.configuration import Configuration
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.loader import load_protocol

@@ -8,8 +8,8 @@ import attrs
 import structlog
 import trio
 
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import SessionChange
-from rdpprov.api.identity import Authenticator
 from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.rcm.asking import Asker

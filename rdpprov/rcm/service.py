@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import structlog
 import trio
 
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import RcmDrainState
-from rdpprov.api.identity import Authenticator
 from rdpprov.api.structures import ServiceState
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.configuration import ServiceConfiguration

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import attrs
 
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import ConnectionSettingLevel, SettingLevel, SettingType
-from rdpprov.api.identity import Authenticator
 from rdpprov.api.settings import ProtocolSettings
 from rdpprov.api.structures import ClientData, ConnectionSettings, Setting, Settings
 from rdpprov.errors import E_INVALIDARG, HResultError

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import trio
 
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.connection import ProtocolConnection, ProtocolConnectionCallback
 from rdpprov.api.devices import InputDevices, VideoDevice
 from rdpprov.api.enums import ConnectionSettingLevel, SettingLevel, SettingType
-from rdpprov.api.identity import AuthenticatedUser, Authenticator, ReconnectSecret, UserToken
+from rdpprov.api.identity import AuthenticatedUser, ReconnectSecret, UserToken
 from rdpprov.api.listener import ProtocolListener, ProtocolListenerCallback
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.api.settings import ProtocolSettings
