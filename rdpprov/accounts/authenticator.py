@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class PasswordAuthenticator(ABC):
-    """What every `rdpprov.api.authenticator.Authenticator` does alike: count failures, slow down, remember its verdicts.
+    """What all our authenticators do alike: count failures, slow down, remember the verdicts.
 
     Checking happens in worker threads, for password hashes are slow on purpose.
 

@@ -210,7 +210,7 @@ def call_of(method: Callable[..., object]) -> Call:
 def answers_at_once(method: Callable[..., object]) -> bool:
     """Whether it is an ``async def`` without any ``await``, as most of a provider's methods are.
 
-    It returns before the clock is looked at again, so a time limit would only cost: two thirds of all that asking costs.
+    It returns before the clock is looked at again, so a time limit would only cost: two thirds of what asking costs.
     """
     code = getattr(method, "__code__", None)
     return isinstance(code, CodeType) and _has_no_await(code)
