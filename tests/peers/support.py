@@ -189,5 +189,7 @@ def alike(depth: int) -> Same:
 
 
 def calls(path: Path) -> list[str]:
-    """The calls of a trace, in the order in which they began."""
+    """The calls of a trace, in the order in which they began; none while the file that was made is still empty."""
+    if not path.stat().st_size:
+        return []
     return [line.call for line in read_trace(path).lines if isinstance(line, CallLine)]
