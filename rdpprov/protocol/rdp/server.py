@@ -47,9 +47,7 @@ from rdpprov.wire.rdp.capabilities import (
 )
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
 from rdpprov.wire.rdp.gcc import (
-    ClientClusterData,
     ClientCoreData,
-    ClientNetworkData,
     ClientUserData,
     EarlyCapabilityFlags,
 )
@@ -161,7 +159,11 @@ class RdpServerMachine:
     # Bytes
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the client: of the TCP stream first, of the TLS stream after `tls_established`."""
+        """Take bytes from the client: of the TCP stream first, of the TLS stream after `tls_established`.
+
+        What is beyond the state's limit is not kept, and `next_event` refuses the client once it is not paused any
+        more; an owner that reads on while the machine is paused counts the bytes itself.
+        """
         if STAGES[self.state].receives:
             self._incoming.receive_data(data)
 
@@ -562,16 +564,6 @@ class RdpServerMachine:
     def client_core(self) -> ClientCoreData | None:
         """Client Core Data."""
         return self.client_data.core if self.client_data is not None else None
-
-    @property
-    def client_cluster(self) -> ClientClusterData | None:
-        """Client Cluster Data; the client may have sent none."""
-        return self.client_data.cluster if self.client_data is not None else None
-
-    @property
-    def client_network(self) -> ClientNetworkData | None:
-        """Client Network Data; the client may have sent none."""
-        return self.client_data.network if self.client_data is not None else None
 
     @property
     def client_capabilities(self) -> Mapping[int, CapabilitySet] | None:

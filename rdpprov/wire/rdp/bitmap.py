@@ -168,8 +168,8 @@ class BitmapUpdate:
     """
 
     rectangles: tuple[BitmapData, ...] = ()
-    """fact 44: mstsc of Windows 11 24H2 mishandles an update with several, so that a server puts one into each update
-    (`pack_bitmap_update`); all clients parse any number."""
+    """fact 44: mstsc of Windows 11 24H2 mishandles an update with several, so that a server puts one into each
+    update; all clients parse any number."""
 
     @property
     def update_type(self) -> UpdateType:
@@ -201,13 +201,6 @@ class BitmapUpdate:
             raise DecodeError(f"{reader.structure}: updateType {update_type}, not 1")
         return cls(tuple(BitmapData._read(reader) for _ in range(count))), reader.rest()
 
-
-def pack_bitmap_update(rectangle: BitmapData) -> bytes:
-    """A bitmap update with one rectangle, which is what a server sends (fact 44)."""
-    return _ONE_RECTANGLE + rectangle.pack()
-
-
-_ONE_RECTANGLE = _U16_PAIR.pack(UpdateType.UPDATETYPE_BITMAP, 1)
 
 PALETTE_COLORS = 256
 

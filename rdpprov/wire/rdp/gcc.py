@@ -279,8 +279,6 @@ RNS_UD_SAS_DEL = 0xAA03
 RDP_VERSION_4 = 0x00080001
 RDP_VERSION_5_PLUS = 0x00080004
 """5.0 to 8.1: the value that every client accepts from a server."""
-RDP_VERSION_10_0 = 0x00080005
-RDP_VERSION_10_12 = 0x00080011
 
 
 @attrs.frozen

@@ -13,7 +13,6 @@ from rdpprov.wire.rdp.bitmap import (
     PaletteUpdate,
     SynchronizeUpdate,
     UpdatePdu,
-    pack_bitmap_update,
 )
 
 u16 = st.integers(0, 0xFFFF)
@@ -82,11 +81,6 @@ def test_a_palette_update_is_what_its_construct_definition_says(colors):
     packed = PaletteUpdate(colors).pack()
     assert len(packed) == 776
     assert PALETTE.parse(packed).palette_entries == colors
-
-
-@given(bitmaps())
-def test_a_server_puts_one_rectangle_into_an_update(rectangle):
-    assert pack_bitmap_update(rectangle) == BitmapUpdate((rectangle,)).pack()
 
 
 @given(structures, st.data())
