@@ -52,7 +52,9 @@ class PasswordAuthenticator(ABC):
             log.error("users cannot be looked up", reason=str(error))
             raise LogonError(f"users cannot be looked up: {error}", NtStatus.STATUS_NO_LOGON_SERVERS) from error
         # Asked when the answer is there, not when the attempt comes: many attempts at once are slowed down too.
-        await trio.sleep_until(self._failures.answer_not_before(client_address, started, trio.current_time()))
+        now = trio.current_time()
+        if (answer_at := self._failures.answer_not_before(client_address, started, now)) > now:
+            await trio.sleep_until(answer_at)
         if token is None:
             self._failures.record(client_address, trio.current_time())
             raise LogonError("unknown user, or wrong password")

@@ -34,12 +34,14 @@ import math
 import operator
 import os
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, cast
 
 import attrs
 
+from rdpprov.api.structures import ConnectionSettings
 from rdpprov.errors import RdpProvError
 
 VERSION = 1
@@ -359,7 +361,23 @@ def _structure_text_converter(kind: type) -> Callable[[Any], str]:
             members.append(end)
         return f"{{{','.join(members)}}}"
 
-    return convert
+    return _remembering_the_last(convert) if kind is ConnectionSettings else convert
+
+
+def _remembering_the_last(convert: Callable[[object], str]) -> Callable[[object], str]:
+    """The same, but the structure that came last is not converted again: LogonNotify mostly answers with the settings
+    that it was given, 65 fields of them. They never change; and a weak reference keeps nobody's password alive."""
+    last: weakref.ref[object] | None = None
+    text = ""
+
+    def convert_once(value: object) -> str:
+        nonlocal last, text
+        if last is None or last() is not value:
+            text = convert(value)
+            last = weakref.ref(value)
+        return text
+
+    return convert_once
 
 
 def error_text(error: CallError) -> str:

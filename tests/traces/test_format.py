@@ -4,6 +4,7 @@ import contextlib
 import enum
 import math
 import uuid
+import weakref
 from dataclasses import dataclass
 
 import attrs
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdpprov.api.structures import ConnectionSettings
 from rdpprov.traces.format import (
     MAX_HEX,
     MAX_TEXT,
@@ -268,3 +270,17 @@ def test_text_made_at_once_of_an_error_is_the_text_of_the_error(error):
 
 def test_a_field_that_equals_its_default_in_another_type_is_told():
     assert to_json(Outer("x", half=True)) == {"name": "x", "half": True}
+
+
+def test_settings_of_two_clients_in_turn_are_told_apart():
+    ours, theirs = ConnectionSettings(user_name="ada"), ConnectionSettings(user_name="bob")
+    for settings in (ours, ours, theirs, ours):
+        assert json_text(settings) == encode(to_json(settings))
+
+
+def test_no_settings_are_kept_alive_by_having_been_written():
+    settings = ConnectionSettings(password="secret")
+    reference = weakref.ref(settings)
+    json_text(settings)
+    del settings
+    assert reference() is None
