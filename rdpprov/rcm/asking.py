@@ -76,6 +76,7 @@ class Asker:
         fault: what to raise when the failure policy says `Effect.DROP`.
         actors: names for traces, where "manager" or "listener" alone would be ambiguous.
         on_step: told of each call as it ends.
+        serial: calls of several tasks wait for each other, as those of a connection have to; else they may overlap.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Asker:
         fault: Fault = drop_connection,
         actors: Mapping[str, str] | None = None,
         on_step: Callable[[SequenceStep], None] | None = None,
+        serial: bool = False,
     ) -> None:
         self.whose = whose
         self._recorder = recorder
@@ -94,6 +96,8 @@ class Asker:
         self._fault = fault
         self._actors = actors or {}
         self._on_step = on_step
+        self._waiting = trio.lowlevel.ParkingLot() if serial else None
+        self._is_asking = False
 
     @overload
     async def __call__(
@@ -134,11 +138,15 @@ class Asker:
         # Nothing is asked of a connection that has been ended, and none goes on that was ended while it answered,
         # even where the provider itself never waits.
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._waiting is not None:
+            while self._is_asking:  # only where a question of somebody else (`queries`) meets the sequence
+                await self._waiting.park()
         opened = self._opened(call, args)
         started = trio.current_time()
         patience: float = getattr(self._limits, call.limit) if call.limit is not None else math.inf
         if limit is not None:
             patience = min(patience, limit)
+        self._is_asking = True
         try:
             if patience == math.inf or answers_at_once(method):
                 answer = await method(*args)
@@ -158,6 +166,10 @@ class Asker:
         except BaseException as error:  # cancelled: the client is gone, or not wanted any more
             opened.failed(error)
             raise
+        finally:
+            self._is_asking = False
+            if self._waiting:
+                self._waiting.unpark()
         opened.returned(answer)
         seconds = trio.current_time() - started
         self._step(call, seconds)

@@ -58,12 +58,16 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.recorder = recorder
         self.guid = uuid.uuid4()
         self.whose = {"connection": connection_id, "listener": listener.name}
-        self.ask = Asker(recorder, limits, whose=self.whose, on_step=_weakly(self.step))
+        self.ask = Asker(recorder, limits, whose=self.whose, on_step=_weakly(self.step), serial=True)
         self.redirector: LogonErrorRedirector | None = None
         self.redirector_asked = trio.Event()
         """GetLogonErrorRedirector is over, so OnReady may come."""
         self.ready = trio.Event()
         """OnReady has come."""
+        self.accepted = False
+        """AcceptConnection is over: from now on queries may come between any two steps."""
+        self.querying: set[trio.CancelScope] = set()
+        """Queries that are being asked, or wait to be; they end before the disconnect sequence begins."""
         self.client = ClientData()
         self.monitors = (1, 0)
         self.settings: EffectiveSettings | None = None

@@ -42,6 +42,7 @@ async def connection_sequence(
             with time_limit(limits.on_ready, "OnReady"):
                 await callback.ready.wait()
             await ask(connection.accept_connection)
+            callback.accepted = True
             callback.client = await ask(connection.get_client_data)
             callback.settings = requested_settings(settings, callback.client, callback.listener.settings)
             callback.monitors = await ask(connection.get_client_monitor_data, default=ONE_MONITOR)

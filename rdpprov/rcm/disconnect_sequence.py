@@ -57,6 +57,8 @@ async def disconnect_sequence(
         log.info("connection ends", reason=ending.reason, errinfo=ending.errinfo.name, **callback.whose)
         callback.recorder.event("state", name="disconnecting", errinfo=ending.errinfo)
         leave_session(service, callback, ending)
+        for query in callback.querying:
+            query.cancel()
         # Each notice has a share of the time, so that there is some left for Close whichever of them hang.
         share = patience / (NOTICES + 2)
         if not ending.client_gone:
