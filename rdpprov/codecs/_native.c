@@ -1215,6 +1215,362 @@ done:
     return result;
 }
 
+/* ------------------------------------------------------------------------------------------- RFB: client pixels */
+
+/* How a pixel is written: client_pixels.py, PixelForm. */
+struct form {
+    uint32_t tables[3][256]; /* what blue, green and red contribute to the number of a pixel */
+    size_t size;             /* bytes of it that are written, least significant first */
+    int shifts[3];           /* if is_shifted, all that the tables do */
+    int is_shifted;
+};
+
+static int
+get_form(const Py_buffer *tables, int size, struct form *form)
+{
+    int plane, colour;
+
+    if (size < 1 || size > 4 || tables->len != (Py_ssize_t)sizeof form->tables) {
+        PyErr_SetString(PyExc_ValueError, "a pixel form is three tables of 256 uint32 and a size of 1 to 4");
+        return -1;
+    }
+    memcpy(form->tables, tables->buf, sizeof form->tables);
+    form->size = (size_t)size;
+    form->is_shifted = 1;
+    for (plane = 0; plane < 3; plane++) {
+        const uint32_t *table = form->tables[plane];
+        int shift = 0;
+        while (shift < 24 && table[1] != (uint32_t)1 << shift)
+            shift++;
+        form->shifts[plane] = shift;
+        for (colour = 0; colour < 256; colour++)
+            form->is_shifted &= table[colour] == (uint32_t)colour << shift;
+    }
+    return 0;
+}
+
+/* Copy a part of a picture as numbers of pixels. */
+static void
+load_form(const struct picture *picture, const struct tile *tile, const struct form *form, uint32_t *pixels)
+{
+    size_t columns = tile->right - tile->left, rows = tile->bottom - tile->top, x, y;
+    const uint32_t *blue = form->tables[0], *green = form->tables[1], *red = form->tables[2];
+    int b = form->shifts[0], g = form->shifts[1], r = form->shifts[2];
+
+    for (y = 0; y < rows; y++, pixels += columns) {
+        const uint8_t *from = row_of(picture, tile, y);
+        if (form->is_shifted && b == 0 && g == 8 && r == 16) {
+            for (x = 0; x < columns; x++)
+                pixels[x] = load_colour(from + 4 * x);
+        } else if (form->is_shifted) {
+            for (x = 0; x < columns; x++) {
+                uint32_t v = load_colour(from + 4 * x);
+                pixels[x] = (v & 0xFF) << b | (v >> 8 & 0xFF) << g | (v >> 16) << r;
+            }
+        } else {
+            for (x = 0; x < columns; x++) {
+                uint32_t v = load_colour(from + 4 * x);
+                pixels[x] = blue[v & 0xFF] | green[v >> 8 & 0xFF] | red[v >> 16];
+            }
+        }
+    }
+}
+
+/* All writes of the RFB encoders, which know before how much they write: there is room. */
+static uint8_t *
+write_pixels(uint8_t *at, const uint32_t *pixels, size_t count, size_t size)
+{
+    size_t i;
+
+    switch (size) {
+    case 1:
+        for (i = 0; i < count; i++)
+            at[i] = (uint8_t)pixels[i];
+        break;
+    case 2:
+        for (i = 0; i < count; i++) {
+            at[2 * i] = (uint8_t)pixels[i];
+            at[2 * i + 1] = (uint8_t)(pixels[i] >> 8);
+        }
+        break;
+    case 3:
+        for (i = 0; i < count; i++) {
+            at[3 * i] = (uint8_t)pixels[i];
+            at[3 * i + 1] = (uint8_t)(pixels[i] >> 8);
+            at[3 * i + 2] = (uint8_t)(pixels[i] >> 16);
+        }
+        break;
+    default:
+        memcpy(at, pixels, 4 * count);
+    }
+    return at + size * count;
+}
+
+/* Arguments (pixels, tables, size) of the RFB encoders. On success the picture's view is the caller's to release. */
+static int
+get_rfb_arguments(PyObject *args, const char *format, struct picture *picture, struct form *form, int *number)
+{
+    PyObject *source;
+    Py_buffer tables;
+    int size, failed;
+
+    if (number != NULL ? !PyArg_ParseTuple(args, format, &source, &tables, &size, number)
+                       : !PyArg_ParseTuple(args, format, &source, &tables, &size))
+        return -1;
+    failed = get_form(&tables, size, form) < 0 || get_picture(source, picture) < 0;
+    PyBuffer_Release(&tables);
+    return failed ? -1 : 0;
+}
+
+PyDoc_STRVAR(rfb_pixels_doc,
+"rfb_pixels(pixels, tables, size) -> bytes\n\nrdpprov.codecs.client_pixels.PixelForm.pack.");
+
+static PyObject *
+rfb_pixels(PyObject *module, PyObject *args)
+{
+    struct picture picture;
+    struct form form;
+    PyObject *result = NULL;
+    uint32_t *row;
+    uint8_t *out;
+    (void)module;
+
+    if (get_rfb_arguments(args, "Oy*i:rfb_pixels", &picture, &form, NULL) < 0)
+        return NULL;
+    row = malloc(picture.width * sizeof *row);
+    if (row == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(picture.width * picture.height * form.size));
+    if (result == NULL)
+        goto done;
+    out = (uint8_t *)PyBytes_AsString(result); /* nobody else knows it yet */
+    Py_BEGIN_ALLOW_THREADS
+    size_t y;
+    for (y = 0; y < picture.height; y++) {
+        struct tile line = {0, y, picture.width, y + 1};
+        load_form(&picture, &line, &form, row);
+        out = write_pixels(out, row, picture.width, form.size);
+    }
+    Py_END_ALLOW_THREADS
+
+done:
+    free(row);
+    PyBuffer_Release(&picture.view);
+    return result;
+}
+
+/* --------------------------------------------------------------------------------------------- RFB: palettes */
+
+/* The different pixels, in the order in which they appear. */
+struct palette {
+    uint32_t colours[256];
+    uint16_t slots[1024]; /* index + 1 of the colour that hashes there, or 0 */
+    size_t count, most;
+};
+
+static void
+begin_palette(struct palette *palette, size_t most)
+{
+    memset(palette->slots, 0, sizeof palette->slots);
+    palette->count = 0;
+    palette->most = most;
+}
+
+/* The index of a colour, which becomes one of the palette; -1 if there are too many. */
+static int
+index_of(struct palette *palette, uint32_t colour)
+{
+    size_t slot = colour * UINT32_C(2654435761) >> 22;
+
+    for (; palette->slots[slot] != 0; slot = (slot + 1) & 1023)
+        if (palette->colours[palette->slots[slot] - 1] == colour)
+            return palette->slots[slot] - 1;
+    if (palette->count == palette->most)
+        return -1;
+    palette->colours[palette->count] = colour;
+    palette->slots[slot] = (uint16_t)++palette->count;
+    return (int)palette->count - 1;
+}
+
+/* Fields of 1, 2, 4 or 8 bits, most significant first, to whole bytes. */
+static uint8_t *
+write_fields(uint8_t *at, const uint8_t *fields, size_t count, size_t bits)
+{
+    size_t i, used = 0;
+    uint8_t byte = 0;
+
+    if (bits == 8) {
+        memcpy(at, fields, count);
+        return at + count;
+    }
+    if (bits == 1) {
+        for (; count >= 8; count -= 8, fields += 8) /* each byte is 0 or 1: gather the eight lowest bits */
+            *at++ = (uint8_t)(load64(fields) * UINT64_C(0x8040201008040201) >> 56);
+    } else if (bits == 4) {
+        for (; count >= 2; count -= 2, fields += 2)
+            *at++ = (uint8_t)(fields[0] << 4 | fields[1]);
+    }
+    for (i = 0; i < count; i++) {
+        used += bits;
+        byte = (uint8_t)(byte | fields[i] << (8 - used));
+        if (used == 8) {
+            *at++ = byte;
+            used = 0;
+            byte = 0;
+        }
+    }
+    if (used != 0)
+        *at++ = byte;
+    return at;
+}
+
+/* ------------------------------------------------------------------------------------------------- RFB: ZRLE */
+
+#define ZRLE_SIDE 64
+#define ZRLE_PIXELS (ZRLE_SIDE * ZRLE_SIDE)
+
+struct zrle_scratch {
+    uint32_t pixels[ZRLE_PIXELS];
+    uint16_t lengths[ZRLE_PIXELS]; /* of the runs */
+    uint8_t indices[ZRLE_PIXELS];  /* of the runs, in the palette */
+    uint8_t fields[ZRLE_PIXELS];
+    struct palette palette;
+};
+
+static size_t
+zrle_length_size(size_t run)
+{
+    return (run - 1) / 255 + 1;
+}
+
+static uint8_t *
+write_zrle_length(uint8_t *at, size_t run)
+{
+    for (run--; run >= 255; run -= 255)
+        *at++ = 255;
+    *at++ = (uint8_t)run;
+    return at;
+}
+
+/* One tile, at most 1 + its raw size. zrle.py, _encode_tile, has the same decisions. */
+static uint8_t *
+write_zrle_tile(uint8_t *at, struct zrle_scratch *scratch, size_t width, size_t height, size_t size)
+{
+    const uint32_t *pixels = scratch->pixels;
+    struct palette *palette = &scratch->palette;
+    size_t count = width * height, raw = count * size, plain = 0, runs = 0, coded = 0, best, i, k;
+    size_t packed = SIZE_MAX, bits = 0;
+    int few = 1;
+
+    begin_palette(palette, 127);
+    for (i = 0; i < count && (few || plain <= raw);) {
+        size_t run = run_length(pixels, i, count, pixels[i]), length_size = zrle_length_size(run);
+        plain += size + length_size;
+        if (few) {
+            int index = index_of(palette, pixels[i]);
+            few = index >= 0;
+            coded += run == 1 ? 1 : 1 + length_size;
+            scratch->indices[runs] = (uint8_t)index;
+        }
+        scratch->lengths[runs++] = (uint16_t)run;
+        i += run;
+    }
+    if (runs == 1) {
+        *at++ = 1;
+        return write_pixels(at, pixels, 1, size);
+    }
+    coded = few ? coded + palette->count * size : SIZE_MAX;
+    if (few && palette->count <= 16) {
+        bits = palette->count == 2 ? 1 : palette->count <= 4 ? 2 : 4;
+        packed = palette->count * size + height * ((width * bits + 7) / 8);
+    }
+    best = packed;
+    best = coded < best ? coded : best;
+    best = plain < best ? plain : best;
+    best = raw < best ? raw : best;
+    if (best == packed) {
+        uint8_t *field = scratch->fields;
+        *at++ = (uint8_t)palette->count;
+        at = write_pixels(at, palette->colours, palette->count, size);
+        for (k = 0; k < runs; k++) {
+            memset(field, scratch->indices[k], scratch->lengths[k]);
+            field += scratch->lengths[k];
+        }
+        for (k = 0; k < height; k++)
+            at = write_fields(at, scratch->fields + k * width, width, bits);
+    } else if (best == coded) {
+        *at++ = (uint8_t)(128 + palette->count);
+        at = write_pixels(at, palette->colours, palette->count, size);
+        for (k = 0; k < runs; k++) {
+            if (scratch->lengths[k] == 1) {
+                *at++ = scratch->indices[k];
+            } else {
+                *at++ = (uint8_t)(scratch->indices[k] | 128);
+                at = write_zrle_length(at, scratch->lengths[k]);
+            }
+        }
+    } else if (best == plain) {
+        *at++ = 128;
+        for (i = k = 0; k < runs; i += scratch->lengths[k++]) {
+            at = write_pixels(at, pixels + i, 1, size);
+            at = write_zrle_length(at, scratch->lengths[k]);
+        }
+    } else {
+        *at++ = 0;
+        at = write_pixels(at, pixels, count, size);
+    }
+    return at;
+}
+
+PyDoc_STRVAR(zrle_tiles_doc,
+"zrle_tiles(pixels, tables, size) -> bytes\n\nrdpprov.codecs.zrle.tiles.");
+
+static PyObject *
+zrle_tiles(PyObject *module, PyObject *args)
+{
+    struct picture picture;
+    struct form form;
+    struct zrle_scratch *scratch;
+    PyObject *result = NULL;
+    uint8_t *out, *at;
+    size_t tiles;
+    (void)module;
+
+    if (get_rfb_arguments(args, "Oy*i:zrle_tiles", &picture, &form, NULL) < 0)
+        return NULL;
+    tiles = ((picture.width + ZRLE_SIDE - 1) / ZRLE_SIDE) * ((picture.height + ZRLE_SIDE - 1) / ZRLE_SIDE);
+    scratch = malloc(sizeof *scratch);
+    out = malloc(picture.width * picture.height * form.size + tiles);
+    if (scratch == NULL || out == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    at = out;
+    Py_BEGIN_ALLOW_THREADS
+    size_t x, y;
+    for (y = 0; y < picture.height; y += ZRLE_SIDE) {
+        for (x = 0; x < picture.width; x += ZRLE_SIDE) {
+            struct tile tile = {x, y, x + ZRLE_SIDE, y + ZRLE_SIDE};
+            if (tile.right > picture.width)
+                tile.right = picture.width;
+            if (tile.bottom > picture.height)
+                tile.bottom = picture.height;
+            load_form(&picture, &tile, &form, scratch->pixels);
+            at = write_zrle_tile(at, scratch, tile.right - tile.left, tile.bottom - tile.top, form.size);
+        }
+    }
+    Py_END_ALLOW_THREADS
+    result = PyBytes_FromStringAndSize((const char *)out, at - out);
+
+done:
+    free(scratch);
+    free(out);
+    PyBuffer_Release(&picture.view);
+    return result;
+}
+
 /* --------------------------------------------------------------------------------------------------- Module */
 
 static PyMethodDef methods[] = {
@@ -1224,6 +1580,8 @@ static PyMethodDef methods[] = {
     {"solid_colour", solid_colour, METH_O, solid_colour_doc},
     {"rle_decode", rle_decode, METH_VARARGS, rle_decode_doc},
     {"plane_decode", plane_decode, METH_VARARGS, plane_decode_doc},
+    {"rfb_pixels", rfb_pixels, METH_VARARGS, rfb_pixels_doc},
+    {"zrle_tiles", zrle_tiles, METH_VARARGS, zrle_tiles_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -41,6 +41,12 @@ class Extension(Protocol):
     ) -> tuple[bytearray, int]:
         """One RLE-coded plane and the offset behind it; ValueError says what is wrong with it."""
 
+    def rfb_pixels(self, pixels: NDArray[np.uint8], tables: bytes, size: int, /) -> bytes:
+        """`rdpprov.codecs.client_pixels.PixelForm.pack`."""
+
+    def zrle_tiles(self, pixels: NDArray[np.uint8], tables: bytes, size: int, /) -> bytes:
+        """`rdpprov.codecs.zrle.tiles`."""
+
 
 def _load() -> Extension | None:
     if os.environ.get("RDPPROV_NO_NATIVE", "") not in {"", "0"}:

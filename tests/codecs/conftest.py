@@ -5,6 +5,7 @@ import pytest
 from hypothesis import strategies as st
 
 from rdpprov.codecs import native
+from rdpprov.codecs.client_pixels import PixelLayout
 
 
 @st.composite
@@ -43,6 +44,58 @@ def _pictures(draw, max_side=70):
 def pictures():
     """A strategy of pictures, (height, width, 4) uint8."""
     return _pictures()
+
+
+# What clients ask for, and what has a trap in it.
+CLIENT_LAYOUTS = [
+    PixelLayout(),  # TigerVNC
+    PixelLayout(shifts=(0, 8, 16)),  # noVNC, libvncclient
+    PixelLayout(big_endian=True),
+    PixelLayout(shifts=(24, 16, 8)),  # the three higher bytes
+    PixelLayout(big_endian=True, shifts=(24, 16, 8)),
+    PixelLayout(shifts=(8, 16, 24)),
+    PixelLayout(depth=32, shifts=(0, 8, 16)),  # UltraVNC: no pixel of three bytes
+    PixelLayout(depth=16, maxima=(31, 63, 31), shifts=(19, 13, 8)),  # fits the lower and the higher bytes
+    PixelLayout(depth=16, big_endian=True, maxima=(31, 63, 31), shifts=(19, 13, 8)),
+    PixelLayout(depth=24, shifts=(0, 12, 24)),  # fits neither
+    PixelLayout(16, 16, maxima=(31, 63, 31), shifts=(11, 5, 0)),
+    PixelLayout(16, 16, True, maxima=(31, 63, 31), shifts=(11, 5, 0)),
+    PixelLayout(16, 15, maxima=(31, 31, 31), shifts=(10, 5, 0)),
+    PixelLayout(8, 8, maxima=(7, 7, 3), shifts=(0, 3, 6)),  # BGR233
+    PixelLayout(8, 6, maxima=(3, 3, 3), shifts=(4, 2, 0)),
+    PixelLayout(8, 3, maxima=(1, 1, 1), shifts=(2, 1, 0)),
+    PixelLayout(8, 8, true_colour=False, maxima=(0, 0, 0), shifts=(0, 0, 0)),
+]
+
+
+@st.composite
+def _any_layouts(draw):
+    """Every legal format: bits to three colours, in some order, with gaps."""
+    bits_per_pixel = draw(st.sampled_from([8, 16, 32]))
+    widths, places, left = [], [], bits_per_pixel
+    for rest in (2, 1, 0):
+        widths.append(draw(st.integers(1, min(8, left - rest))))
+        left -= widths[-1]
+    at = 0
+    for width in widths:
+        at += draw(st.integers(0, left))
+        places.append(at)
+        at += width
+        left = bits_per_pixel - at - (sum(widths) - sum(widths[: len(places)]))
+    order = draw(st.permutations([0, 1, 2]))
+    return PixelLayout(
+        bits_per_pixel,
+        draw(st.integers(sum(widths), bits_per_pixel)),
+        draw(st.booleans()),
+        maxima=tuple((1 << widths[index]) - 1 for index in order),
+        shifts=tuple(places[index] for index in order),
+    )
+
+
+@pytest.fixture(scope="session")
+def layouts():
+    """A strategy of `PixelLayout`."""
+    return st.sampled_from(CLIENT_LAYOUTS) | _any_layouts()
 
 
 @pytest.fixture(scope="session")
