@@ -7,10 +7,18 @@
 and then, in another terminal, from the project's root:
 
     python -m examples.line_client 127.0.0.1:2323 ann PASSWORD hello
+
+`check_client` is the one that `rdpprov check-provider examples.line_protocol:LineManager` lets in.
 """
 
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
+
+import trio
 
 
 def main(address: str, name: str, password: str, *words: str) -> None:
@@ -33,6 +41,14 @@ def main(address: str, name: str, password: str, *words: str) -> None:
                 if answer == ".\n":
                     break
                 print(answer, end="")
+
+
+@asynccontextmanager
+async def check_client(address: str, port: int, user: str, password: str) -> AsyncIterator[SimpleNamespace]:
+    """Log on; what it is to do when it is used: type and look."""
+    async with await trio.open_tcp_stream(address, port) as stream:
+        await stream.send_all(f"LOGON {user} {password}\n".encode())
+        yield SimpleNamespace(use=partial(stream.send_all, b"TYPE a\nLOOK\n"))
 
 
 if __name__ == "__main__":

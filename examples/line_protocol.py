@@ -52,8 +52,7 @@ class LineConnection(api.ProtocolConnection):
         line, _, self.received = self.received.partition(b"\n")
         return line.decode(errors="replace").strip()
 
-    async def accept_connection(self) -> None:
-        pass
+    async def accept_connection(self) -> None: ...
 
     async def get_client_data(self) -> api.ClientData:
         return api.ClientData(protocol_name="LINES", user_name=self.credential.user_name, h_res=400, v_res=200)
@@ -114,5 +113,7 @@ class LineListener(api.ProtocolListener):
 
 
 class LineManager(api.ProtocolManager):
+    check_client = "examples.line_client:check_client"
+
     async def create_listener(self, listener_name: str) -> LineListener:
         return LineListener(self.settings.listener_options(listener_name))

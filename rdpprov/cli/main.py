@@ -29,6 +29,7 @@ app.command("rdpprov.cli.demo:demo", name="demo", help="A drawn desktop on loopb
 app.command("rdpprov.cli.serve:serve", name="serve", help="Run the service.")
 app.command("rdpprov.cli.user:app", name="user", help="Who may log on: the users file.")
 app.command("rdpprov.cli.trace:app", name="trace", help="Check, show, draw and replay recorded traces.")
+app.command("rdpprov.cli.check_provider:check_provider", name="check-provider", help="Check a provider of your own.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
