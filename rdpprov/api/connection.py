@@ -1,4 +1,4 @@
-"""IWRdsProtocolConnection and its callback: one client, from its arrival to its end."""
+"""IWRdsProtocolConnection, its successor and its callback: one client, from its arrival to its end."""
 
 import uuid
 from abc import ABC, abstractmethod
@@ -9,11 +9,13 @@ from rdpprov.api.devices import Channel, InputDevices, VideoDevice
 from rdpprov.api.identity import ReconnectClaim, ReconnectSecret, UserToken
 from rdpprov.api.license_connection import AlwaysLicensed, LicenseConnection
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
+from rdpprov.api.shadow import ShadowConnection
 from rdpprov.api.structures import (
     ClientData,
     ConnectionSettings,
     PropertyValue,
     ProtocolStatus,
+    SerializedUserCredential,
     SessionId,
     SmallRect,
     UserCredential,
@@ -323,10 +325,28 @@ class ProtocolConnection(ABC):
         """
         raise NotImplementedByProvider(f"QueryProperty {query_type}")
 
-    async def get_shadow_connection(self) -> object:
+    async def get_shadow_connection(self) -> ShadowConnection:
         """IWRdsProtocolConnection.GetShadowConnection: the object that shadowing is done with. A query.
 
         Raises:
-            NotImplementedByProvider: the protocol cannot shadow by itself (default).
+            NotImplementedByProvider: the protocol cannot shadow by itself: the service does (default).
         """
         raise NotImplementedByProvider("GetShadowConnection")
+
+
+class ProtocolConnection2(ProtocolConnection):
+    """IWRdsProtocolConnection2: a connection whose client may send a credential other than name and password.
+
+    The service asks `isinstance`, where Windows calls QueryInterface on the connection. Since Windows build 26100.
+    """
+
+    async def get_serialized_user_credential(self) -> SerializedUserCredential:
+        """IWRdsProtocolConnection2.GetSerializedUserCredential: the credential, if the client sent one.
+
+        Asked beside `get_user_credentials`, in an order that no page gives; the logon desktop asks if both fail.
+
+        Raises:
+            NotImplementedByProvider: there is none (default).
+            HResultError: the same.
+        """
+        raise NotImplementedByProvider("GetSerializedUserCredential")

@@ -166,3 +166,30 @@ class AddressFamily(IntEnum):
     UNSPEC = 0
     INET = 2
     INET6 = 23
+
+
+class GraphicsChannelType(IntEnum):
+    """WRdsGraphicsChannelType: whether a graphics channel may lose what is written to it."""
+
+    GUARANTEED_DELIVERY = 0
+    BEST_EFFORT_DELIVERY = 1
+    """Messages may get lost."""
+
+
+class ChannelPriority(IntEnum):
+    """WTS_CHANNEL_OPTION_DYNAMIC_PRI_*: of a dynamic channel, the only scale around for RequestedPriority."""
+
+    LOW = 0
+    MED = 2
+    HIGH = 4
+    REAL = 6
+
+
+class FastReconnectMode(IntEnum):
+    """Answer to PROPERTY_TYPE_GET_FAST_RECONNECT: whether a session is chosen before anybody logs on."""
+
+    OFF = 0
+    BASIC = 1
+    ENHANCED = 2
+    """Only sessions of the user of PROPERTY_TYPE_GET_FAST_RECONNECT_USER_SID, of which
+    `EnhancedFastReconnectArbitrator` chooses."""

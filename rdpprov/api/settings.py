@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import ConnectionSettingLevel, SettingLevel, SettingType
+from rdpprov.api.identity import UserToken
 from rdpprov.api.structures import ConnectionSettings, Settings
 
 
@@ -16,8 +17,19 @@ class ProtocolSettings(ABC):
     """
 
     @abstractmethod
-    def get_settings(self, setting_type: SettingType, level: SettingLevel = SettingLevel.LEVEL_1) -> Settings:
+    def get_settings(
+        self,
+        setting_type: SettingType,
+        level: SettingLevel = SettingLevel.LEVEL_1,
+        *,
+        user: UserToken | None = None,
+    ) -> Settings:
         """IWRdsProtocolSettings.GetSettings: the policies of one kind that are in force now.
+
+        Args:
+            setting_type: the machine's, users' (with those of their groups) or accounts'.
+            level: which structure carries them.
+            user: our extension: whose. Of users and accounts nothing is set without.
 
         Raises:
             HResultError: E_INVALIDARG: no such kind or level.

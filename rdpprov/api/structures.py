@@ -47,14 +47,14 @@ def text(length: int, *, secret: bool = False) -> Any:
     return attrs.field(default="", validator=fits, repr=not secret, metadata={"secret": True} if secret else None)
 
 
-def opaque(length: int) -> Any:
+def opaque(length: int, *, secret: bool = False) -> Any:
     """A field for at most ``length`` bytes; empty by default."""
 
     def fits(_instance: object, attribute: "attrs.Attribute[bytes]", value: bytes) -> None:
         if len(value) > length:
             raise ValueError(f"{attribute.name} is longer than {length} bytes")
 
-    return attrs.field(default=b"", validator=fits)
+    return attrs.field(default=b"", validator=fits, repr=not secret, metadata={"secret": True} if secret else None)
 
 
 def at_most(count: int, item: Any = None) -> Any:
@@ -154,6 +154,17 @@ class UserCredential:
     domain: str = text(255)
     proof: AuthenticatedUser | None = None
     """Our extension: the verdict of `ProtocolSettings.authenticator`, if the wire itself carried a logon (NLA)."""
+
+
+@attrs.frozen
+class SerializedUserCredential:
+    """WTS_SERIALIZED_USER_CREDENTIAL: a credential as the platform's logon packs it; its page is empty.
+
+    The service hands it on unread to what logs users on. Its length is the standard's SerializationLength.
+    """
+
+    serialization: bytes = opaque(65536, secret=True)
+    """At most 64 KiB, a limit of ours."""
 
 
 @attrs.frozen
@@ -393,11 +404,19 @@ class LicenseCapabilities:
 PropertyData: TypeAlias = int | str | bytes | uuid.UUID
 
 
+def _fits_property(instance: object, attribute: "attrs.Attribute[PropertyData]", value: object) -> None:
+    if isinstance(value, int):
+        _range(0, 0xFFFFFFFF)(instance, attribute, value)
+    elif not isinstance(value, str | bytes | uuid.UUID):
+        raise ValueError(f"{attribute.name} is a {type(value).__name__}, not a number, text, bytes or a GUID")
+
+
 @attrs.frozen
 class PropertyValue:
     """WTS_PROPERTY_VALUE: one typed value of `ProtocolConnection.query_property`. The type follows from the value."""
 
-    value: PropertyData
+    value: PropertyData = attrs.field(validator=_fits_property)
+    """A number has 32 bits, unsigned."""
 
     @property
     def type(self) -> ValueType:

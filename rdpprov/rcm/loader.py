@@ -10,11 +10,17 @@ import importlib.metadata
 import inspect
 from collections.abc import Iterator
 
-from rdpprov.api.connection import ProtocolConnection
+from rdpprov.api.connection import ProtocolConnection, ProtocolConnection2
+from rdpprov.api.connection_settings import ProtocolConnectionSettings
+from rdpprov.api.dynamic_channels import ListenerCallback, Plugin, VirtualChannelCallback
+from rdpprov.api.fast_reconnect import EnhancedFastReconnectArbitrator
+from rdpprov.api.graphics_channels import GraphicsChannel, GraphicsChannelManager, RemoteFXGraphicsConnection
 from rdpprov.api.license_connection import LicenseConnection
 from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.manager import ProtocolManager
+from rdpprov.api.shadow import ShadowConnection
+from rdpprov.api.wddm import WddmIddProps, WddmIddProps1
 from rdpprov.errors import ProviderLoadError
 
 ENTRY_POINTS = "rdpprov.protocols"
@@ -23,10 +29,22 @@ INTERFACES: tuple[type, ...] = (
     ProtocolManager,
     ProtocolListener,
     ProtocolConnection,
+    ProtocolConnection2,
+    ProtocolConnectionSettings,
+    EnhancedFastReconnectArbitrator,
+    WddmIddProps,
+    WddmIddProps1,
+    RemoteFXGraphicsConnection,
+    GraphicsChannelManager,
+    GraphicsChannel,
     LicenseConnection,
     LogonErrorRedirector,
+    ShadowConnection,
+    Plugin,
+    ListenerCallback,
+    VirtualChannelCallback,
 )
-"""What a provider implements."""
+"""What a provider implements, or what comes with one."""
 
 
 def load_protocol(name: str) -> type[ProtocolManager]:
