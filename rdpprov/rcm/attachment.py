@@ -40,11 +40,13 @@ class PressedInput:
     Args:
         desktop: takes the events.
         failed: told of what the desktop raises; the provider, whose task brings the event, never sees it.
+        touched: told that somebody works.
     """
 
-    def __init__(self, desktop: Desktop, failed: Failed) -> None:
+    def __init__(self, desktop: Desktop, failed: Failed, touched: Callable[[], None] = lambda: None) -> None:
         self._desktop: Desktop | None = desktop
         self._failed = failed
+        self._touched = touched
         self._keys: dict[tuple[object, ...], ScancodeKey | UnicodeKey] = {}
         self._buttons: dict[Button, None] = {}
         self._pointer = (0, 0)
@@ -69,6 +71,8 @@ class PressedInput:
             case LockKeys():
                 # [MS-RDPBCGR] 2.2.8.1.1.3.1.1.5 "Synchronize Event": every key that was down is to be considered up.
                 self._release_keys()
+        if not isinstance(event, LockKeys):  # clients send those by themselves
+            self._touched()
         self._pass_on(event)
 
     def release_all(self) -> None:
@@ -186,12 +190,20 @@ class Attachment:
         video: of GetVideoHandle; None: headless.
         inputs: of GetInputHandles; None: no input.
         provider_failed: told of what the devices raise.
+        touched: told that somebody works.
     """
 
-    def __init__(self, video: VideoDevice | None, inputs: InputDevices | None, provider_failed: Failed) -> None:
+    def __init__(
+        self,
+        video: VideoDevice | None,
+        inputs: InputDevices | None,
+        provider_failed: Failed,
+        touched: Callable[[], None] = lambda: None,
+    ) -> None:
         self._video = video
         self._inputs = inputs
         self._provider_failed = provider_failed
+        self._touched = touched
         self._screen: PluggedScreen | None = None
         self._sink: PressedInput | None = None
 
@@ -207,7 +219,7 @@ class Attachment:
             self._screen = PluggedScreen(desktop, self._damaged)
             self._guarded(self._video.plug, self._screen)
         if self._inputs is not None:
-            self._sink = PressedInput(desktop, desktop_failed)
+            self._sink = PressedInput(desktop, desktop_failed, self._touched)
             self._guarded(self._inputs.plug, self._sink)
 
     def unplug(self) -> None:

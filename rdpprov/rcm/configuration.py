@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 
 from rdpprov.api.enums import SettingType
-from rdpprov.api.structures import Settings
+from rdpprov.api.identity import UserToken
+from rdpprov.api.structures import Setting, Settings
 
 LISTENER_NAME_LENGTH = 32
 """WTS_LISTENER_NAME_LENGTH: characters of a listener's name."""
@@ -52,6 +53,9 @@ class Limits:
     """The whole stop of the service. Below 10 s, for whoever stopped us sends SIGKILL then."""
     blocked_loop: float = _limit(1)
     """The event loop stands still: the watchdog says who holds it."""
+    warning: float = _limit(60)
+    """How long before a limit of a session (`ConnectionSettings.max_idle_time`, `max_connection_time`) its user is
+    warned; but not before half of it is over."""
     logon_desktops: int = attrs.field(default=256, validator=_positive)
     """Logon desktops at once."""
 
@@ -70,24 +74,64 @@ class SessionsPolicy:
     """Pixels, likewise."""
 
 
+def _by_name(policies: Mapping[str, Settings]) -> Mapping[str, Settings]:
+    return {name.casefold(): settings for name, settings in policies.items()}
+
+
 @attrs.frozen(kw_only=True)
 class Policies:
-    """Policies as an administrator sets them: each kind a `Settings` of its own."""
+    """Policies as an administrator sets them: for everybody, for users, for groups and for accounts.
+
+    Names are compared without regard to case. ``DOMAIN\\name`` is one domain's user, ``name`` one of any domain.
+    """
 
     machine: Settings = attrs.field(factory=lambda: Settings(setting_type=SettingType.MACHINE))
     """For everybody."""
-    users: Mapping[str, Settings] = attrs.field(factory=dict)
-    """By account name, without regard to case; only where the machine's policy leaves it open."""
-    accounts: Mapping[str, Settings] = attrs.field(factory=dict)
-    """WRDS_SETTING_TYPE_SAM: by account name; only where the two above leave it open."""
+    users: Mapping[str, Settings] = attrs.field(factory=dict, converter=_by_name)
+    """By user; only where the machine's policy leaves it open."""
+    groups: Mapping[str, Settings] = attrs.field(factory=dict, converter=_by_name)
+    """By group; only where the machine's policy and the user's own leave it open. Of several groups the one that is
+    configured first decides."""
+    accounts: Mapping[str, Settings] = attrs.field(factory=dict, converter=_by_name)
+    """WRDS_SETTING_TYPE_SAM: by account; only where all of the above leave it open."""
 
-    def of_user(self, name: str) -> Settings:
-        """The user's own policies; none are set for a user who is not named."""
-        return self.users.get(name.casefold(), Settings(setting_type=SettingType.USER))
+    def of_user_alone(self, user: UserToken) -> Settings | None:
+        """The user's own policies; None: there are none."""
+        return _of(self.users, user)
 
-    def of_account(self, name: str) -> Settings:
-        """The account's policies; none are set for an account that is not named."""
-        return self.accounts.get(name.casefold(), Settings(setting_type=SettingType.SAM))
+    def of_groups(self, user: UserToken) -> Sequence[Settings]:
+        """The policies of the user's groups, the strongest first."""
+        if not (self.groups and user.groups):
+            return ()
+        names = {group.casefold() for group in user.groups}
+        return [settings for name, settings in self.groups.items() if name in names]
+
+    def of_user(self, user: UserToken) -> Settings:
+        """WRDS_SETTING_TYPE_USER: the user's own policies and those of their groups, as one."""
+        own = self.of_user_alone(user)
+        return _folded(SettingType.USER, [*([own] if own is not None else []), *self.of_groups(user)])
+
+    def of_account(self, user: UserToken) -> Settings:
+        """WRDS_SETTING_TYPE_SAM: the account's policies; none are set for an account that is not named."""
+        return _of(self.accounts, user) or Settings(setting_type=SettingType.SAM)
+
+
+def _of(policies: Mapping[str, Settings], user: UserToken) -> Settings | None:
+    if not policies:
+        return None
+    name = user.name.casefold()
+    return policies.get(f"{user.domain.casefold()}\\{name}") or policies.get(name)
+
+
+def _folded(kind: SettingType, policies: Sequence[Settings]) -> Settings:
+    """Several as one: of each policy the first that counts."""
+    folded: dict[str, Any] = {}
+    for settings in policies:
+        for field in attrs.fields(Settings):
+            value = getattr(settings, field.name)
+            if isinstance(value, Setting) and value.counts:
+                folded.setdefault(field.name, value)
+    return Settings(setting_type=kind, **folded)
 
 
 @attrs.frozen
@@ -102,6 +146,8 @@ class ListenerConfiguration:
     """The provider's own: address, certificate, ... The service only hands them out."""
     settings: Mapping[str, object] = attrs.field(factory=dict)
     """Fields of `rdpprov.api.ConnectionSettings` that this listener fixes, whatever the client asks for."""
+    max_connections: int | None = None
+    """Connections at once; None: as many as the listener itself says in GetSettings."""
 
     @name.validator
     def _fits(self, _attribute: "attrs.Attribute[str]", value: str) -> None:
@@ -117,5 +163,7 @@ class ServiceConfiguration:
     limits: Limits = Limits()
     sessions: SessionsPolicy = SessionsPolicy()
     policies: Policies = attrs.field(factory=Policies)
+    draining: bool = False
+    """Begin to drain at the start: only sessions that outlived a former service are given back."""
     license_policy: str = "valid-client"
     """``valid-client``: every client counts as licensed, no packet is exchanged. Others name a `LicenseIssuer`."""

@@ -1,5 +1,6 @@
 """IWRdsProtocolConnectionCallback: the service's half of one connection."""
 
+import time
 import uuid
 import weakref
 from collections import deque
@@ -57,6 +58,8 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.listener = listener
         self.recorder = recorder
         self.guid = uuid.uuid4()
+        self.opened_at = time.time()
+        """Seconds since 1970."""
         self.whose = {"connection": connection_id, "listener": listener.name}
         self.ask = Asker(recorder, limits, whose=self.whose, on_step=_weakly(self.step), serial=True)
         self.redirector: LogonErrorRedirector | None = None
@@ -71,6 +74,14 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.client = ClientData()
         self.monitors = (1, 0)
         self.settings: EffectiveSettings | None = None
+        self.active_since = 0.0
+        """When its user was logged on in this connection, on trio's clock."""
+        self.last_input = 0.0
+        """When somebody worked here last, on trio's clock; at first `active_since`."""
+        self.wakes_on_input = False
+        """The next input is to set `rearmed`."""
+        self.rearmed = trio.Event()
+        """`settings` have changed, or there was input that was waited for: the limits are to be worked out again."""
         self.session: Session | None = None
         self.session_told = False
         """NotifySessionId has come, and no DisconnectNotify after it."""
@@ -148,6 +159,12 @@ class ConnectionCallback(ProtocolConnectionCallback):
         log.warning("provider's device failed", **for_log(error), **self.whose)
         self.end(Ending(ErrInfo.ERRINFO_CLOSE_STACK_ON_DRIVER_IFACE_FAILURE, f"a device raised {type(error).__name__}"))
 
+    def touched(self) -> None:
+        """Somebody works here: a key, a button, the mouse."""
+        self.last_input = trio.current_time()
+        if self.wakes_on_input:
+            self.rearmed.set()
+
     def plug_session(self) -> None:
         """Show the session's desktop on this connection, and tell it who came, and how."""
         session, attachment = self.session, self.attachment
@@ -156,9 +173,9 @@ class ConnectionCallback(ProtocolConnectionCallback):
         attachment.plug(session.desktop, self._desktop_failed)
         self._shown = session.desktop
         self.recorder.event("desktop", kind="session")
-        self._tell(self.client_attached(session.desktop))
+        self.tell_desktop(self.client_attached(session.desktop))
         for step in self._steps:
-            self._tell(step)
+            self.tell_desktop(step)
 
     def client_attached(self, desktop: Desktop) -> ClientAttached:
         """What this client said about itself, for a desktop that is about to be shown to it."""
@@ -178,14 +195,23 @@ class ConnectionCallback(ProtocolConnectionCallback):
     def step(self, step: SequenceStep) -> None:
         """A call of this connection has ended: for the desktop, now or when it is plugged in."""
         self._steps.append(step)
-        self._tell(step)
+        self.tell_desktop(step)
+
+    def tell_desktop(self, message: DesktopMessage) -> None:
+        """Tell the desktop that is shown, if one is, something; what it makes of it is not this connection's affair."""
+        if self._shown is None:
+            return
+        try:
+            self._shown.tell(message)
+        except Exception as error:
+            self._desktop_failed(error)
 
     def detach(self) -> None:
         """Unplug whatever is plugged in, and release what is pressed. Nothing happens the second time."""
         attachment, self.attachment = self.attachment, None
         if attachment is not None:
             attachment.unplug()
-        self._tell(ClientDetached())
+        self.tell_desktop(ClientDetached())
         self._shown = None
 
     def _called(self, call: str, action: Callable[[], Result], **arguments: object) -> Result:
@@ -216,15 +242,6 @@ class ConnectionCallback(ProtocolConnectionCallback):
         if self.settings is not None and self.settings.values.disable_auto_reconnect:
             raise HResultError("policy switches automatic reconnection off", E_ACCESSDENIED)
         return session.issue_secret()
-
-    def _tell(self, message: DesktopMessage) -> None:
-        """Tell the desktop that is shown something; what it makes of it is not this connection's affair."""
-        if self._shown is None:
-            return
-        try:
-            self._shown.tell(message)
-        except Exception as error:
-            self._desktop_failed(error)
 
     def _desktop_failed(self, error: Exception) -> None:
         """The desktop raised outside its own task: it ends, as it would if its task had."""

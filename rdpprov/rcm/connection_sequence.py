@@ -1,8 +1,7 @@
 """One client, from OnConnected to Close."""
 
-import trio
-
 from rdpprov.api.connection import ProtocolConnection
+from rdpprov.api.enums import SessionChange
 from rdpprov.api.structures import ConnectionSettings
 from rdpprov.errinfo import ErrInfo
 from rdpprov.rcm.arbitration import arbitrate
@@ -13,6 +12,7 @@ from rdpprov.rcm.desktops import start_desktop
 from rdpprov.rcm.disconnect_sequence import closing
 from rdpprov.rcm.ending import ConnectionDroppedError
 from rdpprov.rcm.licensing_sequence import licensing_sequence
+from rdpprov.rcm.limits import stay_within_limits
 from rdpprov.rcm.logon import authenticate, redeem
 from rdpprov.rcm.reconnect_sequence import attach, notify_logon, reconnect_sequence
 from rdpprov.rcm.settings import requested_settings
@@ -54,7 +54,7 @@ async def connection_sequence(
             # Automatic reconnection: straight to the session that the client proves to be its own.
             proven = await redeem(service, callback, claim, offered)
             session = proven or service.sessions.create_temporary()
-            callback.take(session)
+            service.give(session, callback)
             await attach(service, connection, callback, session)  # NotifySessionId ... ConnectNotify
         if proven:
             assert proven.user is not None
@@ -77,5 +77,7 @@ async def connection_sequence(
                 service.sessions.keep(session, user)
                 await start_desktop(service, session, callback.client)
                 callback.plug_session()
+                service.session_changed(session, SessionChange.SESSION_DESKTOP_READY)
                 await notify_logon(service, connection, callback, session)
-        await trio.sleep_forever()  # until the client goes, or somebody ends the connection or its session
+        # Until the client goes, somebody ends the connection or its session, or a limit passes.
+        await stay_within_limits(service, callback)

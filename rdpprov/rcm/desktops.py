@@ -7,7 +7,6 @@ import structlog
 import trio
 
 from rdpprov.api.devices import TaskStatus
-from rdpprov.api.enums import SessionChange
 from rdpprov.api.structures import ClientData
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import RdpProvError, for_log
@@ -50,7 +49,7 @@ async def start_desktop(service: ServiceContext, session: Session, client: Clien
     except Exception as error:
         log.error("desktop cannot be made", session=session.session_id, **for_log(error))
         session.ending = DESKTOP_DIED
-        service.sessions.remove(session)
+        service.close_session(session)
         # Our own desktops say what is wrong (mostly: too large a screen); a foreign message stays in the traceback.
         reason, errinfo = type(error).__name__, DESKTOP_DIED.errinfo
         if isinstance(error, RdpProvError):
@@ -58,7 +57,7 @@ async def start_desktop(service: ServiceContext, session: Session, client: Clien
         raise ConnectionDroppedError(errinfo, f"no desktop: {reason}") from error
     service.nursery.start_soon(run_session, service, session, session.desktop)
     await session_is_up(service, session)
-    service.session_changed(session, SessionChange.SESSION_LOGON)
+    service.session_logged_on(session)
 
 
 async def session_is_up(service: ServiceContext, session: Session) -> None:
@@ -102,8 +101,8 @@ async def run_session(service: ServiceContext, session: Session, desktop: Deskto
     finally:
         session.ending = session.ending or ending
         log.info("session ends", session=session.session_id, reason=session.ending.reason)
-        service.sessions.remove(session)
-        service.session_changed(session, SessionChange.SESSION_LOGOFF)
+        service.session_logged_off(session)
+        service.close_session(session)
         if session.holder is not None:
             session.holder.detach()
             session.holder.end(session.ending)

@@ -7,12 +7,12 @@ import structlog
 import trio
 
 from rdpprov.api.connection import ProtocolConnection
-from rdpprov.api.enums import SessionChange
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import for_log
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.ending import SERVICE_STOPS, ConnectionDroppedError, Ending
+from rdpprov.rcm.limits import disconnected_limit
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ async def disconnect_sequence(
 
     Shielded, so that a client we drop is still told; bounded, so that a dead one cannot hold us.
     """
-    ask = callback.ask
+    ask, callback.ending = callback.ask, ending
     started = trio.current_time()
     patience = service.patience(service.limits.close)
     with trio.CancelScope(shield=True, deadline=started + patience) as callback.closing_scope:
@@ -83,18 +83,15 @@ def leave_session(service: ServiceContext, callback: ConnectionCallback, ending:
     if session is None:
         return
     if session.is_temporary:
-        service.sessions.remove(session)
+        service.close_session(session)
         return
     if session.holder is not callback:
         return  # somebody has taken it over
+    session.settings = callback.settings
     settings = callback.settings.values if callback.settings is not None else None
-    limit = service.configuration.sessions.disconnected_limit
-    if settings is not None and settings.max_disconnection_time:
-        minutes = settings.max_disconnection_time
-        limit = min(limit, minutes * 60) if limit is not None else minutes * 60
-    session.release(callback, limit)
+    session.release(callback, disconnected_limit(service, settings))
+    service.session_detached(session, ending.reason if ending is not None else "")
     if session.ending is not None:
         return
-    service.session_changed(session, SessionChange.REMOTE_DISCONNECT)
     if ending is not None and ending.client_gone and settings is not None and settings.reset_broken:
         session.end(ending)

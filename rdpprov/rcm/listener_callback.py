@@ -4,13 +4,14 @@ import structlog
 
 from rdpprov.api.connection import ProtocolConnection, ProtocolConnectionCallback
 from rdpprov.api.listener import ProtocolListenerCallback
-from rdpprov.api.structures import ConnectionSettings, ListenerSettings
+from rdpprov.api.structures import UNLIMITED, ConnectionSettings, ListenerSettings
 from rdpprov.errors import E_ABORT, E_INVALIDARG, HResultError
 from rdpprov.rcm.configuration import ListenerConfiguration
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.connection_sequence import connection_sequence
 from rdpprov.rcm.context import ServiceContext
-from rdpprov.rcm.ending import LISTENER_FAILED
+from rdpprov.rcm.ending import LISTENER_FAILED, SERVICE_STOPS
+from rdpprov.rcm.events import ConnectionClosed, ConnectionOpened
 from rdpprov.rcm.loader import faults_of
 from rdpprov.sessions.base import SequenceStep
 from rdpprov.traces.recorder import NullRecorder, OpenCall
@@ -34,7 +35,10 @@ class ListenerCallback(ProtocolListenerCallback):
         self.name = listener.name
         self._service = service
         self._listener = listener
-        self._settings = settings
+        # 0 is undocumented; a provider for Windows that is known to answer it serves any number of clients there.
+        self._most = settings.max_protocol_listener_connection_count or UNLIMITED
+        if listener.max_connections is not None:
+            self._most = min(self._most, listener.max_connections)
         self._connections: dict[int, ConnectionCallback] = {}
 
     async def on_connected(
@@ -62,6 +66,7 @@ class ListenerCallback(ProtocolListenerCallback):
             raise
         callback = ConnectionCallback(connection, connection_id, self._listener, recorder, service.limits)
         service.connections[connection_id] = self._connections[connection_id] = callback
+        self._service.feed.publish(ConnectionOpened(connection_id, self.name, self._listener.protocol))
         service.nursery.start_soon(self._run, connection, callback, settings)
         return await self._accepted(callback, opened)
 
@@ -84,7 +89,7 @@ class ListenerCallback(ProtocolListenerCallback):
             raise HResultError(f"{type(connection).__qualname__} is no ProtocolConnection", E_INVALIDARG)
         if faults := faults_of(type(connection)):
             raise HResultError(f"{type(connection).__qualname__} {'; '.join(faults)}", E_INVALIDARG)
-        if len(self._connections) >= self._settings.max_protocol_listener_connection_count:
+        if len(self._connections) >= self._most:
             raise HResultError(
                 f"the listener has {len(self._connections)} connections, as many as it allows", CONNECTION_COUNT_LIMIT
             )
@@ -99,6 +104,8 @@ class ListenerCallback(ProtocolListenerCallback):
         finally:
             del service.connections[connection_id], self._connections[connection_id]
             callback.recorder.close()
+            ending = callback.ending or SERVICE_STOPS
+            service.feed.publish(ConnectionClosed(connection_id, self.name, ending.reason, ending.errinfo.name))
             if service.is_stopping and not service.connections:
                 service.all_closed.set()
 

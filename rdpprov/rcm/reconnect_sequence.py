@@ -3,7 +3,6 @@
 import structlog
 
 from rdpprov.api.connection import ProtocolConnection
-from rdpprov.api.enums import SessionChange
 from rdpprov.api.identity import UserToken
 from rdpprov.errors import RdpProvError, for_log
 from rdpprov.rcm.asking import time_limit
@@ -13,8 +12,8 @@ from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.desktops import desktop_size, session_is_up
 from rdpprov.rcm.disconnect_sequence import leave_session
 from rdpprov.rcm.ending import DESKTOP_DIED, ConnectionDroppedError
+from rdpprov.rcm.policies import obey, under_policies
 from rdpprov.rcm.session_table import Session
-from rdpprov.rcm.settings import Origin
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ async def reconnect_sequence(
     """
     # At once: nobody else may find the existing session free while we are on our way there.
     leave_session(service, callback)
-    callback.take(existing)
+    service.give(existing, callback)
     existing.user = user  # the same account, proved anew: its groups may have changed since
     with time_limit(service.limits.connect, "DisconnectNotify to ConnectNotify"):
         callback.session_told = False
@@ -55,29 +54,22 @@ async def attach(
     await ask(connection.notify_session_id, session.wts_session_id, session.handle)
     inputs = await ask(connection.get_input_handles, default=None)
     video = await ask(connection.get_video_handle, default=None)
-    callback.attachment = Attachment(video, inputs, callback.provider_failed)
+    callback.attachment = Attachment(video, inputs, callback.provider_failed, callback.touched)
     if not session.is_temporary:
         await show_again(service, callback, session)
     await ask(connection.connect_notify, session.session_id)
     callback.recorder.event("state", name="connected", session=session.session_id)
-    service.session_changed(session, SessionChange.REMOTE_CONNECT)
+    service.session_attached(session)
 
 
 async def notify_logon(
     service: ServiceContext, connection: ProtocolConnection, callback: ConnectionCallback, session: Session
 ) -> None:
     """LogonNotify: who is logged on, and the settings in force; the provider may tighten them."""
-    user, requested, policies = session.user, callback.settings, service.configuration.policies
+    user, requested, policies = session.user, callback.settings, service.policies
     assert user is not None
     assert requested is not None
-    effective = requested.with_policies(
-        (
-            (Origin.MACHINE_POLICY, policies.machine),
-            (Origin.USER_POLICY, policies.of_user(user.name)),
-            (Origin.ACCOUNT, policies.of_account(user.name)),
-        )
-    )
-    callback.settings = effective
+    callback.settings = effective = under_policies(service, session, requested)
     written = await callback.ask(
         connection.logon_notify,
         user,
@@ -88,6 +80,8 @@ async def notify_logon(
         default=effective.values,
     )
     callback.settings, refused = effective.changed_by_provider(written)
+    if service.policies is not policies:  # they have changed meanwhile
+        obey(service, session)
     if refused:
         log.warning("provider tried to loosen policies, ignored", settings=refused, **callback.whose)
     callback.recorder.event("state", name="active", session=session.session_id)

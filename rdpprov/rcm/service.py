@@ -9,9 +9,12 @@ from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import RcmDrainState
 from rdpprov.api.structures import ServiceState
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.configuration import ServiceConfiguration
+from rdpprov.rcm.administration import Administration
+from rdpprov.rcm.configuration import Policies, ServiceConfiguration
 from rdpprov.rcm.context import ServiceContext, TraceSource
+from rdpprov.rcm.events import DrainChanged, Feed
 from rdpprov.rcm.licensing_sequence import LicenseIssuer
+from rdpprov.rcm.policies import change_policies
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.start_sequence import ReadyListener, end_connections, start_sequence, stop_sequence
 from rdpprov.rcm.watchdog import watching
@@ -62,8 +65,12 @@ class RemoteConnectionManager:
         self._traces = traces
         self._license_issuer = license_issuer
         self._stop_requested = trio.Event()
-        self._draining = False
+        self._draining = configuration.draining
+        self._policies = configuration.policies
+        self._feed = Feed()
         self._context: ServiceContext | None = None
+        self.administration = Administration(self._feed, lambda: self._context, self.set_draining)
+        """What an administrator sees and does."""
 
     async def serve(self, *, task_status: trio.TaskStatus[list[ReadyListener]] = trio.TASK_STATUS_IGNORED) -> None:
         """Start, serve until `request_stop`, stop. Afterwards there is no task and no socket of ours.
@@ -75,7 +82,7 @@ class RemoteConnectionManager:
             ConfigurationError: a listener cannot start; none is left listening.
         """
         failure = None
-        with watching(self._configuration.limits.blocked_loop):
+        with self._feed, watching(self._configuration.limits.blocked_loop):
             async with trio.open_nursery() as nursery:
                 service = self._context = ServiceContext(
                     configuration=self._configuration,
@@ -86,7 +93,9 @@ class RemoteConnectionManager:
                     traces=self._traces,
                     recorder=self._traces.service_recorder() if self._traces is not None else NullRecorder(),
                     nursery=nursery,
+                    policies=self._policies,
                     draining=self._draining,
+                    feed=self._feed,
                 )
                 try:
                     ready = await start_sequence(service)
@@ -112,12 +121,26 @@ class RemoteConnectionManager:
         if draining is self._draining:
             return
         self._draining = draining
+        self._feed.publish(DrainChanged(draining))
         if self._context is None:
             return
         self._context.draining = draining
         change = ServiceState(rcm_drain_state=RcmDrainState.IN_DRAIN if draining else RcmDrainState.NOT_IN_DRAIN)
         for manager in self._context.managers.values():
             manager.notify(manager.manager.notify_service_state_change, change)
+
+    async def set_policies(self, policies: Policies) -> None:
+        """Put other policies in force, for new clients and for those that are here.
+
+        Effective settings are worked out again, time limits armed again, reconnect secrets void where policy forbids
+        them, all of it before the first wait. It returns when NotifySettingsChange has told every manager, once for
+        each kind of policies that has changed.
+        """
+        self._policies = policies
+        if self._context is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await change_policies(self._context, policies)
 
     @property
     def sessions(self) -> Iterable[Session]:

@@ -5,6 +5,7 @@ import hmac
 import itertools
 import math
 import secrets
+import time
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from rdpprov.sessions.base import Desktop
 
 if TYPE_CHECKING:
     from rdpprov.rcm.connection_callback import ConnectionCallback
+    from rdpprov.rcm.settings import EffectiveSettings
 
 SECRET_LENGTH = 16
 """Bytes: ArcRandomBits of [MS-RDPBCGR] 2.2.4.2 "Server Auto-Reconnect Packet"; it has to fit."""
@@ -38,6 +40,10 @@ class Session:
     """The one connection that shows the session."""
     connection_guid: uuid.UUID = NULL_GUID
     """Of the connection that showed it last."""
+    created_at: float = attrs.field(factory=time.time)
+    """Seconds since 1970."""
+    logged_on_at: float | None = None
+    """Seconds since 1970."""
     disconnected_since: float | None = None
     """On trio's clock."""
     up: trio.Event = attrs.field(factory=trio.Event)
@@ -48,6 +54,14 @@ class Session:
     """Why the session was ended, if somebody ended it."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """The desktop's life. Its deadline is the disconnected session's limit."""
+    settings: "EffectiveSettings | None" = None
+    """Of the connection that showed it last, once that has gone."""
+    is_told_started: bool = False
+    """The managers know the session."""
+    is_told_connected: bool = False
+    """The managers know that a client shows it."""
+    is_told_logged_on: bool = False
+    """The managers know that a user is logged on."""
     secret: bytes | None = attrs.field(default=None, repr=False)
     """What lets a client back in without a logon."""
 
@@ -143,6 +157,7 @@ class SessionTable:
     def keep(self, session: Session, user: UserToken) -> None:
         """A temporary session becomes a user's: from now on it outlives its connection, and can be got back."""
         session.user = user
+        session.logged_on_at = time.time()
         self._of_account.setdefault(_account(user), []).append(session)
 
     def remove(self, session: Session) -> None:

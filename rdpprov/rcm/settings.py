@@ -1,11 +1,12 @@
 """Settings: what the client asks for, what the listener fixes, what policy says; and which of them each value is from.
 
-Policy beats the listener, the listener beats the client. Of the policies the machine's comes first, then the user's,
-then the account's; each counts only where those before leave the matter open. A value of a policy counts while its
-status is ENABLED; DISABLED, NOTCONFIGURED and NOTAPPLICABLE leave things as they are (``provider_api.md`` 9.2).
+Policy beats the listener, the listener beats the client. Of the policies the machine's comes first, then the user's
+own, those of the user's groups, and the account's; each counts only where those before leave the matter open. A value
+of a policy counts while its status is ENABLED; DISABLED, NOTCONFIGURED and NOTAPPLICABLE leave things as they are
+(``provider_api.md`` 9.2). What the provider writes in LogonNotify may only tighten a policy.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from operator import attrgetter
 from typing import Any, cast
@@ -14,6 +15,7 @@ import attrs
 
 from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import ConnectionSettingLevel, SettingLevel, SettingType
+from rdpprov.api.identity import UserToken
 from rdpprov.api.settings import ProtocolSettings
 from rdpprov.api.structures import ClientData, ConnectionSettings, Setting, Settings
 from rdpprov.errors import E_INVALIDARG, HResultError
@@ -26,6 +28,7 @@ class Origin(Enum):
 
     MACHINE_POLICY = "machine policy"
     USER_POLICY = "user policy"
+    GROUP_POLICY = "group's policy"
     ACCOUNT = "account"
     LISTENER = "listener"
     PROVIDER = "provider"
@@ -34,7 +37,7 @@ class Origin(Enum):
     DEFAULT = "default"
 
 
-POLICIES = (Origin.MACHINE_POLICY, Origin.USER_POLICY, Origin.ACCOUNT)
+POLICIES = (Origin.MACHINE_POLICY, Origin.USER_POLICY, Origin.GROUP_POLICY, Origin.ACCOUNT)
 
 _POLICY_FIELDS = {
     # Field of Settings: field of ConnectionSettings, and whether the second value is tighter than the first.
@@ -56,6 +59,8 @@ _POLICY_FIELDS = {
 }
 _TIGHTER: Mapping[str, Callable[[Any, Any], bool]] = dict(_POLICY_FIELDS.values())
 
+NOBODY = UserToken("")
+"""Whose name no policy has."""
 CLIENT_FIELDS = tuple(field.name for field in attrs.fields(ClientData))
 _client_values: Callable[[object], tuple[object, ...]] = attrgetter(*CLIENT_FIELDS)
 _DEFAULTS = ConnectionSettings()
@@ -74,6 +79,10 @@ class EffectiveSettings:
     values: ConnectionSettings
     fixed: Mapping[str, Origin] = attrs.field(factory=dict)
     """By field: what is not simply the client's."""
+    requested: "EffectiveSettings | None" = attrs.field(default=None, eq=False, repr=False)
+    """What they were before policies and the provider's changes; None: these are they."""
+    written: Mapping[str, object] = attrs.field(factory=dict, eq=False, repr=False)
+    """By field: what the provider wrote in LogonNotify, whether it was followed or not."""
 
     def origin_of(self, name: str) -> Origin:
         """Where the value of a field of `ConnectionSettings` is from."""
@@ -86,15 +95,21 @@ class EffectiveSettings:
         return {field.name: self.origin_of(field.name) for field in attrs.fields(ConnectionSettings)}
 
     def with_policies(self, policies: Iterable[tuple[Origin, Settings]]) -> "EffectiveSettings":
-        """Fold policies in, the strongest first: the first that counts decides a field."""
+        """Fold policies in, the strongest first: the first that counts decides a field.
+
+        Policies that had been folded in before count no more; what the provider wrote does, as far as these let it.
+        """
+        requested = self.requested or self
         changes: dict[str, object] = {}
-        fixed = dict(self.fixed)
+        fixed = dict(requested.fixed)
         for origin, settings in policies:
             for name, value in _enabled(settings):
                 if fixed.get(name) not in POLICIES:
                     changes[name] = value
                     fixed[name] = origin
-        return EffectiveSettings(_evolve(self.values, changes), fixed) if changes else self
+        if changes:
+            requested = EffectiveSettings(_evolve(requested.values, changes), fixed, requested)
+        return requested._with_written(self.written)[0] if self.written else requested
 
     def changed_by_provider(self, written: ConnectionSettings) -> tuple["EffectiveSettings", list[str]]:
         """What LogonNotify returned: taken over, except where it would loosen a policy.
@@ -106,11 +121,17 @@ class EffectiveSettings:
         """
         if written is self.values or written == self.values:
             return self, []
+        names = (field.name for field in attrs.fields(ConnectionSettings))
+        return self._with_written(
+            {name: value for name in names if (value := getattr(written, name)) != getattr(self.values, name)}
+        )
+
+    def _with_written(self, written: Mapping[str, object]) -> tuple["EffectiveSettings", list[str]]:
         changes: dict[str, object] = {}
         refused = []
         fixed = dict(self.fixed)
-        for field in attrs.fields(ConnectionSettings):
-            name, before, after = field.name, getattr(self.values, field.name), getattr(written, field.name)
+        for name, after in written.items():
+            before = getattr(self.values, name)
             if before == after:
                 continue
             if fixed.get(name) in POLICIES and not _TIGHTER[name](before, after):
@@ -118,7 +139,18 @@ class EffectiveSettings:
             else:
                 changes[name] = after
                 fixed[name] = Origin.PROVIDER
-        return EffectiveSettings(_evolve(self.values, changes), fixed), refused
+        return EffectiveSettings(_evolve(self.values, changes), fixed, self.requested or self, written), refused
+
+
+def policy_layers(policies: Policies, user: UserToken) -> Iterator[tuple[Origin, Settings]]:
+    """The policies that hold for a user, the strongest first, for `EffectiveSettings.with_policies`."""
+    yield Origin.MACHINE_POLICY, policies.machine
+    if (own := policies.of_user_alone(user)) is not None:
+        yield Origin.USER_POLICY, own
+    for settings in policies.of_groups(user):
+        yield Origin.GROUP_POLICY, settings
+    if policies.accounts:
+        yield Origin.ACCOUNT, policies.of_account(user)
 
 
 def requested_settings(
@@ -160,7 +192,7 @@ class ServiceSettings(ProtocolSettings):
     """IWRdsProtocolSettings: what one manager asks the service.
 
     Args:
-        policies: those in force.
+        policies: gives those in force now.
         authenticator: handed out as it is.
         options: by listener's name.
         recorder: the service's trace, in which the manager's questions are calls.
@@ -169,7 +201,7 @@ class ServiceSettings(ProtocolSettings):
 
     def __init__(
         self,
-        policies: Policies,
+        policies: Callable[[], Policies],
         authenticator: Authenticator,
         options: Mapping[str, Mapping[str, object]],
         recorder: TraceRecorder,
@@ -181,21 +213,32 @@ class ServiceSettings(ProtocolSettings):
         self._recorder = recorder
         self._source = source
 
-    def get_settings(self, setting_type: SettingType, level: SettingLevel = SettingLevel.LEVEL_1) -> Settings:
+    def get_settings(
+        self,
+        setting_type: SettingType,
+        level: SettingLevel = SettingLevel.LEVEL_1,
+        *,
+        user: UserToken | None = None,
+    ) -> Settings:
         """IWRdsProtocolSettings.GetSettings: the policies of one kind.
 
         Those of users and accounts depend on who logs on: without a user nothing is set.
         """
-        arguments = {"setting_type": setting_type, "level": level}
+        arguments: dict[str, object] = {"setting_type": setting_type, "level": level}
+        if user is not None:
+            arguments["user"] = user
         opened = self._recorder.call(self._source, "settings", "GetSettings", arguments)
+        policies = self._policies()
         try:
             if level is not SettingLevel.LEVEL_1:
                 raise HResultError(f"no level {level}", E_INVALIDARG)
             match setting_type:
                 case SettingType.MACHINE:
-                    settings = self._policies.machine
-                case SettingType.USER | SettingType.SAM:
-                    settings = Settings(setting_type=setting_type)
+                    settings = policies.machine
+                case SettingType.USER:
+                    settings = policies.of_user(user or NOBODY)
+                case SettingType.SAM:
+                    settings = policies.of_account(user or NOBODY)
                 case _:
                     raise HResultError(f"no policies of kind {setting_type}", E_INVALIDARG)
         except HResultError as error:

@@ -24,7 +24,8 @@ from rdpprov.rcm.settings import ServiceSettings
 log = structlog.get_logger(__name__)
 
 PHASES = 9
-"""Parts of `Limits.stop`: 1 telling the managers, 2 StopListen, 3 connections, 2 sessions, 1 Uninitialize."""
+"""Parts of `Limits.stop`: 1 telling the managers, 2 StopListen, 3 connections, 1 sessions, 1 what the managers have
+still to hear of these, 1 Uninitialize."""
 
 
 @attrs.frozen
@@ -56,7 +57,7 @@ async def start_sequence(service: ServiceContext) -> list[ReadyListener]:
             await ask(
                 manager.initialize,
                 _settings(service, manager_class.__qualname__),
-                service.configuration.policies.machine,
+                service.policies.machine,
             )
             service.managers[manager_class] = Manager(manager, ask)
             service.nursery.start_soon(service.managers[manager_class].tell_news)
@@ -69,7 +70,8 @@ async def start_sequence(service: ServiceContext) -> list[ReadyListener]:
         service.listeners.append(Listener(configuration, listener, ask, scope))
         for address, port in listener.bound_addresses or [("", 0)]:
             ready.append(ReadyListener(configuration.name, configuration.protocol, address, port))
-    await _tell_managers(service, ServiceState(RcmServiceState.START, RcmDrainState.NOT_IN_DRAIN))
+    drain = RcmDrainState.IN_DRAIN if service.draining else RcmDrainState.NOT_IN_DRAIN
+    await _tell_managers(service, ServiceState(RcmServiceState.START, drain))
     return ready
 
 
@@ -90,11 +92,7 @@ async def stop_sequence(service: ServiceContext) -> None:
         await service.all_closed.wait()
     for listener in service.listeners:
         listener.scope.cancel()
-    service.stop_deadline = begun + 8 * share
-    with trio.move_on_at(begun + 7 * share):
-        for manager in service.managers.values():
-            for session in service.sessions:
-                await manager.ask(manager.manager.notify_session_of_service_stop, session.wts_session_id)
+    service.stop_deadline = begun + 7 * share
     sessions = list(service.sessions)
     for session in sessions:
         session.end(SERVICE_STOPS)
@@ -102,7 +100,7 @@ async def stop_sequence(service: ServiceContext) -> None:
         for session in sessions:
             await session.ended.wait()
     for manager in service.managers.values():
-        with trio.move_on_at(service.stop_deadline):
+        with trio.move_on_at(begun + 8 * share):
             await manager.all_told()
     for manager in service.managers.values():
         await manager.ask(manager.manager.uninitialize, limit=begun + service.limits.stop - trio.current_time())
@@ -131,7 +129,8 @@ async def run_listener(
 
     A listener that fails after its start costs its own connections, and no other's.
     """
-    status = _Started(task_status)
+    status = _Started(task_status, lambda: service.listener_up(callback.name))
+    reason = SERVICE_STOPS.reason
     try:
         with scope:
             await listener.start_listen(callback, task_status=status)
@@ -139,23 +138,28 @@ async def run_listener(
             raise HResultError("start_listen returned before it called task_status.started()")
         if not service.is_stopping:
             log.error("listener ended by itself", listener=callback.name)
+            reason = "it ended by itself"
     except Exception as error:
         if not status.is_up:
             raise  # out of `nursery.start`: the service's start fails
         log.error("listener failed", listener=callback.name, **for_log(error))
+        reason = f"it failed: {type(error).__name__}"
     finally:
+        service.listener_down(callback.name, reason)
         callback.listener_failed()
 
 
 class _Started(TaskStatus):
     """Whether the listener listens."""
 
-    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+    def __init__(self, task_status: trio.TaskStatus[None], tell: Callable[[], None]) -> None:
         self._task_status = task_status
+        self._tell = tell
         self.is_up = False
 
     def started(self, value: object = None) -> None:
         self.is_up = True
+        self._tell()
         self._task_status.started()
 
 
@@ -201,8 +205,9 @@ def _create_manager(manager_class: type[ProtocolManager], configuration: Listene
 
 def _settings(service: ServiceContext, manager: str) -> ServiceSettings:
     options = {listener.name: listener.options for listener in service.configuration.listeners}
-    policies = service.configuration.policies
-    return ServiceSettings(policies, service.authenticator, options, service.recorder, f"manager:{manager}")
+    return ServiceSettings(
+        lambda: service.policies, service.authenticator, options, service.recorder, f"manager:{manager}"
+    )
 
 
 def _asker(service: ServiceContext, configuration: ListenerConfiguration, manager: str) -> Asker:

@@ -438,6 +438,12 @@ class ScriptedManager(ProtocolManager):
     async def notify_service_state_change(self, change: ServiceState) -> None:
         await self._asked("NotifyServiceStateChange", change)
 
+    async def notify_settings_change(self, settings: Settings) -> None:
+        await self._asked("NotifySettingsChange", settings)
+
+    async def notify_session_of_service_start(self, session_id: SessionId) -> None:
+        await self._asked("NotifySessionOfServiceStart", session_id)
+
     async def notify_session_of_service_stop(self, session_id: SessionId) -> None:
         await self._asked("NotifySessionOfServiceStop", session_id)
 

@@ -210,7 +210,13 @@ class ReplaySettings(ProtocolSettings):
         self._options = dict(options or {})
         self._authenticator = _EverybodyAuthenticator()
 
-    def get_settings(self, setting_type: SettingType, level: SettingLevel = SettingLevel.LEVEL_1) -> Settings:
+    def get_settings(
+        self,
+        setting_type: SettingType,
+        level: SettingLevel = SettingLevel.LEVEL_1,
+        *,
+        user: UserToken | None = None,
+    ) -> Settings:
         """GetSettings: none."""
         return Settings(setting_type=setting_type)
 

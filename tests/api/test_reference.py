@@ -59,6 +59,7 @@ PARAMETERS: dict[tuple[str, str], dict[str, Why]] = {
         "ulNumEntriesIn": Why.SIZE,
         "ulNumEntriesOut": Why.SIZE,
     },
+    ("IWRdsProtocolSettings", "GetSettings"): {"+user": Why.OURS},
     ("IWRdsProtocolLicenseConnection", "RequestLicensingCapabilities"): {"pcbLicenseCapabilities": Why.SIZE},
     ("IWRdsProtocolLicenseConnection", "SendClientLicense"): {"cbClientLicense": Why.SIZE},
     ("IWRdsProtocolLicenseConnection", "RequestClientLicense"): {

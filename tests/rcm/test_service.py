@@ -489,6 +489,7 @@ def test_limits_are_those_of_the_documentation_unless_somebody_sets_them():
         "desktop_start": 30,
         "stop": 9,
         "blocked_loop": 1,
+        "warning": 60,
         "logon_desktops": 256,
     }
 

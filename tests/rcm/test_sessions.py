@@ -333,15 +333,69 @@ async def test_managers_hear_what_happens_to_sessions(autojump_clock):
         await provider.log_on("ann")
         provider.desktops[0].log_off()
         await trio.testing.wait_all_tasks_blocked()
-        events = [SessionChange(asked.args[1]) for asked in provider.calls if asked.name == "NotifySessionStateChange"]
-    assert events == [
-        SessionChange.REMOTE_CONNECT,
-        SessionChange.SESSION_LOGON,
-        SessionChange.REMOTE_DISCONNECT,
-        SessionChange.REMOTE_CONNECT,  # the temporary session of the second connection ...
-        SessionChange.REMOTE_CONNECT,  # ... and ann's
-        SessionChange.SESSION_LOGOFF,
+    assert heard(provider) == [
+        (1, "service start"),
+        (1, SessionChange.REMOTE_CONNECT),
+        (1, SessionChange.SESSION_LOGON),
+        (1, SessionChange.SESSION_DESKTOP_READY),
+        (1, SessionChange.REMOTE_DISCONNECT),
+        (2, "service start"),  # the temporary session of the second connection
+        (2, SessionChange.REMOTE_CONNECT),
+        (2, SessionChange.REMOTE_DISCONNECT),
+        (2, "service stop"),
+        (1, SessionChange.REMOTE_CONNECT),
+        (1, SessionChange.SESSION_LOGOFF),
+        (1, SessionChange.REMOTE_DISCONNECT),
+        (1, "service stop"),
     ]
+
+
+async def test_managers_hear_of_a_takeover_that_one_client_goes_before_the_other_comes(autojump_clock):
+    provider = ScriptedProvider()
+    async with provider.service():
+        first = await provider.log_on("ann")
+        second = await provider.log_on("ann")
+    told = [asked.args for asked in provider.calls if asked.name == "NotifySessionStateChange"]
+    guids = [client.args_of("NotifySessionId")[0].session_unique_guid for client in (first, second)]
+    events = [(args[0].session_unique_guid, args[1]) for args in told if args[0].session_id == 1]
+    assert events == [
+        (guids[0], SessionChange.REMOTE_CONNECT),
+        (guids[0], SessionChange.SESSION_LOGON),
+        (guids[0], SessionChange.SESSION_DESKTOP_READY),
+        (guids[0], SessionChange.REMOTE_DISCONNECT),
+        (guids[1], SessionChange.REMOTE_CONNECT),
+        (guids[1], SessionChange.REMOTE_DISCONNECT),  # the service stops
+        (guids[1], SessionChange.SESSION_LOGOFF),
+    ]
+
+
+@pytest.mark.parametrize("failure", ["IsUserAllowedToLogon", "GetVideoHandle", "make", "run"])
+async def test_managers_hear_of_a_session_that_fails_no_more_than_there_was(autojump_clock, failure):
+    failing = Fails(HResultError("scripted"))
+    provider = ScriptedProvider({failure: failing})
+    provider.desktop_answers[failure] = failing
+    async with provider.service():
+        client = await provider.connect(answers={"GetUserCredentials": UserCredential("ann", "right")})
+        await client.closed.wait()
+    news = heard(provider)
+    connected = [(1, SessionChange.REMOTE_CONNECT), (1, SessionChange.REMOTE_DISCONNECT)]
+    assert news == [
+        (1, "service start"),
+        *(connected if failure != "GetVideoHandle" else []),
+        (1, "service stop"),
+    ]
+
+
+def heard(provider):
+    """What the managers have been told of sessions."""
+    names = {"NotifySessionOfServiceStart": "service start", "NotifySessionOfServiceStop": "service stop"}
+    news = []
+    for asked in provider.calls:
+        if asked.name in names:
+            news.append((asked.args[0].session_id, names[asked.name]))
+        elif asked.name == "NotifySessionStateChange":
+            news.append((asked.args[0].session_id, SessionChange(asked.args[1])))
+    return news
 
 
 async def test_a_session_without_client_may_end_too(autojump_clock):
