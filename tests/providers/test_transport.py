@@ -1,10 +1,11 @@
 import socket
 import ssl
 import struct
+import tracemalloc
 
 import pytest
 import trio
-from trio.testing import lockstep_stream_pair, memory_stream_pair
+from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from rdpprov.api.devices import PointerMotion
 from rdpprov.protocol.rdp.client import ClientOptions
@@ -42,6 +43,32 @@ async def test_tls_1_2_and_1_3_carry_any_amount_both_ways(autojump_clock, tls, v
             received += await transport.receive_some()
         assert received == sent
     assert (transport.bytes_in, transport.bytes_out, transport.writes) == (len(sent), len(sent), 1)
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000], ids=["fits into the socket", "has to be drained"])
+async def test_what_has_been_sent_is_not_kept(size):
+    here, there = socket.socketpair()
+    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (here, there))
+    transport = Transport(far, 60)
+
+    async def swallow():
+        left = size
+        while left:
+            left -= len(await near.receive_some(65536))
+
+    def picture():
+        return bytes(size)
+
+    async with near, far, trio.open_nursery() as nursery:
+        nursery.start_soon(swallow)
+        tracemalloc.start()
+        try:
+            await transport.send_all(picture())
+            await wait_all_tasks_blocked()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < 32 * 1024
 
 
 async def test_a_client_hello_that_came_with_the_x224_request_counts(autojump_clock, tls):

@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 import trio
 
@@ -28,6 +29,10 @@ WRITE_SIZE = 64 * 1024
 LINGER = 2.0
 """Seconds for the client to end its side after we have ended ours ([MS-RDPBCGR] 1.3.1.4.2): closing earlier can
 reset the connection, and with it go the error info and the ultimatum that are still under way."""
+
+
+NOTHING: Final = memoryview(b"")
+"""No bytes. The empty end of a view would keep what was sent alive: a whole picture, while nothing changes."""
 
 
 class ClientGone(RemoteProtocolError):  # noqa: N818 - an event of the network as much as an error
@@ -96,7 +101,7 @@ class Transport:
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) and os.name == "posix" else None
         self._send_timeout = send_timeout
         self._tls: _Tls | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = NOTHING
         """The end of what `send` was given. Where nobody drains it, a write was given up: half a record is the end."""
         self._closing = trio.Lock()
         self._closed = False
@@ -196,7 +201,7 @@ class Transport:
                 pass
             except OSError as error:
                 raise ClientGone(f"connection broke: {_reason(error)}") from error
-        self._unsent = memoryview(data)[sent:]
+        self._unsent = memoryview(data)[sent:] if sent < len(data) else NOTHING
 
     async def drain(self) -> None:
         """Wait until all is sent. Cancelled, it has sent a part, and nothing can be sent any more.
@@ -206,7 +211,7 @@ class Transport:
         """
         while self._unsent:
             await self._patiently(self._stream.send_all, self._unsent[:WRITE_SIZE])
-            self._unsent = self._unsent[WRITE_SIZE:]
+            self._unsent = self._unsent[WRITE_SIZE:] or NOTHING
 
     async def send_all(self, data: bytes) -> None:
         """`send`, and `drain` if need be."""
