@@ -5,6 +5,7 @@
     RdpProvError
     ├── ConfigurationError          an option, a file or a key is wrong; exit code 2
     │   └── ProviderLoadError       a protocol cannot be loaded, or its class breaks the provider API
+    ├── AdministrationError         an administrator wants what cannot be done
     ├── ProtocolError               something on the wire, or in the order of calls, is not as the standard says
     │   ├── RemoteProtocolError     ... and it was the peer
     │   └── LocalProtocolError      ... and it was our caller
@@ -38,6 +39,19 @@ class ConfigurationError(RdpProvError):
 
 class ProviderLoadError(ConfigurationError):
     """A protocol is unknown, cannot be imported, or its classes do not have the shape of the provider API."""
+
+
+class AdministrationError(RdpProvError):
+    """What an administrator wants cannot be done. The message is for them.
+
+    Args:
+        reason: the message.
+        code: the same for programs, as ``no-such-session``: see `rdpprov.admin.protocol`.
+    """
+
+    def __init__(self, reason: str, code: str = "failed") -> None:
+        self.code = code
+        super().__init__(reason)
 
 
 class ProtocolError(RdpProvError):
