@@ -35,7 +35,7 @@ from rdpprov.testing.kit_service import (
 from rdpprov.testing.rules import BY_NAME
 
 SETTLE = 0.05
-"""Seconds in which what should not happen may happen."""
+"""At most this, in seconds, is `Check.settle`."""
 
 REQUIRED: Final = object()
 """No default: a failure is one of the provider's."""
@@ -99,6 +99,11 @@ class Check:
     observer: Observer
     findings: Findings = attrs.field(factory=Findings)
     client_tasks: set[trio.lowlevel.Task] = attrs.field(factory=set)
+
+    @property
+    def settle(self) -> float:
+        """Seconds in which what should not happen may happen."""
+        return min(SETTLE, self.patience / 20)
 
     def is_client_task(self, task: trio.lowlevel.Task) -> bool:
         """Whether a task is the client's, rather than the provider's."""
@@ -192,7 +197,7 @@ class Guest:
                 await use()
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
                 return False
-        await trio.sleep(SETTLE)
+        await trio.sleep(min(SETTLE, patience / 20))
         return True
 
 
@@ -219,6 +224,8 @@ class Run:
         self.listenings: list[Listening] = []
         self._arrived: list[Arrival] = []
         self._is_up = False
+        self.blamed_for_the_listener = "start-listen-stays"
+        """The rule that a listener breaks which ends by itself."""
 
     # Calls
 
@@ -284,13 +291,13 @@ class Run:
         self.findings.check(late or ("notifications-return-at-once" if is_notification else "calls-return"), True)
         self.findings.check(blame or "failures-are-hresults", True)
 
-    def check_signatures(self, implementation: object) -> None:
+    def check_signatures(self, implementation: Any) -> None:
         """An object that the provider made: its class.
 
         Raises:
             CannotGoOnError: it cannot be called as the service does.
         """
-        faults = faults_of(type(implementation))
+        faults = faults_of(implementation.__class__)
         self.findings.require("signatures", not faults, f"{type(implementation).__qualname__} {'; '.join(faults)}")
 
     # Start and stop
@@ -361,7 +368,9 @@ class Run:
             raised = unwrapped(error)
             self.kit.observer.told("an exception of start_listen", str(raised))
             self.findings.check(
-                "start-listen-stays", False, f"start_listen raised {type(raised).__name__}, at {place_of(raised)}"
+                self.blamed_for_the_listener,
+                False,
+                f"start_listen raised {type(raised).__name__}, at {place_of(raised)}",
             )
         else:
             if not said and not listening.scope.cancelled_caught:
@@ -370,7 +379,7 @@ class Run:
                 task_status.started()  # or nursery.start raises, and nobody could tell why
             elif said and not listening.is_stopping and not listening.scope.cancel_called:
                 seen = "start_listen returned, and StopListen had not been called"
-                self.findings.check("start-listen-stays", False, seen)
+                self.findings.check(self.blamed_for_the_listener, False, seen)
         finally:
             listening.ended.set()
 
@@ -383,11 +392,21 @@ class Run:
         self._is_up = False
         await self.call(self.manager.uninitialize, default=None)
 
+    def listens_still(self, listening: Listening) -> None:
+        """Whether start_listen is not over.
+
+        Raises:
+            CannotGoOnError: it is.
+        """
+        if listening.ended.is_set():
+            raise CannotGoOnError(self.blamed_for_the_listener)
+        self.findings.check("start-listen-stays", True)
+
     async def stop_listening(self, listening: Listening) -> None:
         """StopListen, once."""
         if listening.is_stopping or listening.scope.cancel_called:
             return
-        self.findings.check("start-listen-stays", not listening.ended.is_set(), "start_listen is over")
+        self.listens_still(listening)
         listening.is_stopping = True
         await self.call(listening.listener.stop_listen, late="stop-listen-returns")
 
@@ -396,9 +415,11 @@ class Run:
         with trio.move_on_after(2 * self.kit.patience):
             await listening.ended.wait()
         what = "it was cancelled" if rule == "listener-can-be-cancelled" else "StopListen and the last Close"
-        self.findings.require(
-            rule, listening.ended.is_set(), f"start_listen went on for {2 * self.kit.patience:g} s after {what}"
-        )
+        seen = f"start_listen went on for {2 * self.kit.patience:g} s after {what}"
+        if not self.findings.check(rule, listening.ended.is_set(), seen):
+            with trio.move_on_after(self.kit.patience):  # else it might hold us as well
+                await listening.listener.stop_listen()
+            raise CannotGoOnError(rule)
 
     # Clients
 
@@ -423,13 +444,13 @@ class Run:
         with trio.move_on_after(self.kit.patience):
             arrival = await guest.listening.arrivals.receive()
         if arrival is None:
-            await trio.sleep(SETTLE)
+            await trio.sleep(self.kit.settle)
             failure = f"; the client failed with {guest.failure!r}" if guest.failure is not None else ""
-            gone = "; the listener is over" if guest.listening.ended.is_set() else ""
+            self.listens_still(guest.listening)
             self.findings.require(
                 rule,
                 False,
-                f"{why}no OnConnected within {self.kit.patience:g} s of the client's arrival{failure}{gone}",
+                f"{why}no OnConnected within {self.kit.patience:g} s of the client's arrival{failure}",
             )
             raise CannotGoOnError(rule)
         self.findings.check(rule, True)
@@ -521,7 +542,7 @@ async def running(check: Check, listeners: int = 1) -> AsyncIterator[Run]:
         run.look_at_the_end()
         if stopped is not None:
             raise stopped
-        await trio.sleep(SETTLE)
+        await trio.sleep(check.settle)
         names = ", ".join(sorted({task.name for task in counter.alive if not check.is_client_task(task)}))
         check.findings.check("nothing-left-behind", not names, f"tasks that are still there: {names}")
     check.client_tasks.clear()

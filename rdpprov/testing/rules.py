@@ -467,6 +467,15 @@ RULES: tuple[Rule, ...] = (
         "return NOT_HANDLED where you do nothing",
         "a provider with a redirector",
     ),
+    Rule(
+        "optional-interfaces-answer",
+        "Interfaces that a connection has beside its own (Connection2, the fast reconnect arbitrator, WDDM properties) "
+        "and its shadow connection answer with their types, or with an HRESULT; a chosen session is an offered one.",
+        "nn-wtsprotocol-iwrdsprotocolconnection2; nn-wtsprotocol-iwrdsenhancedfastreconnectarbitrator; "
+        f"{_CONNECTION}getshadowconnection",
+        "the questions of each interface that the connection is an instance of",
+        "return what the base class's annotation says; do not derive from an interface that you do not mean",
+    ),
     # With the real service
     Rule(
         "served-by-the-real-service",

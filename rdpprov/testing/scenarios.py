@@ -16,7 +16,9 @@ from rdpprov.api.enums import ListenerSettingLevel, RcmDrainState, RcmServiceSta
 from rdpprov.api.structures import NULL_GUID, ListenerSettings, ServiceState, SessionId
 from rdpprov.errinfo import ErrInfo
 from rdpprov.testing.kit_connection import FIRST_SESSION, POLICIES, SECOND_SESSION, STEPS, DrivenConnection, arrived
-from rdpprov.testing.kit_run import SETTLE, CannotGoOnError, Check, Run, running
+from rdpprov.testing.kit_questions import ask_everything
+from rdpprov.testing.kit_run import CannotGoOnError, Check, Run, running
+from rdpprov.testing.real_service import real_service
 
 UNKNOWN_CODES = (0, int(ErrInfo.ERRINFO_LOGOFF_BY_USER), 0xDEADBEEF, 0xFFFFFFFF)
 SESSION_EVENTS = (*range(1, 0xC), 0xF, 999)
@@ -85,9 +87,9 @@ async def first_connection(check: Check) -> None:
         driven = await arrived(run, guest)
         await driven.walk(after_step=driven.query)
         driven.still_there("broken-connection-only-then", "while the client was there")
-        await trio.sleep(SETTLE)
+        await trio.sleep(check.settle)
         check.findings.check("good-client-gets-in", True)
-        await driven.unknown_property()
+        await ask_everything(driven)
         screen, sink = driven.screen, driven.sink
         if await driven.use():
             await _input_arrives(driven, "after LogonNotify")
@@ -133,7 +135,7 @@ async def reconnect(check: Check) -> None:
             seen = "; ".join(check.findings.failures[str(error)])
             check.findings.check(rule, str(error) == rule, f"the second session: {seen}")
             raise
-        await trio.sleep(SETTLE)
+        await trio.sleep(check.settle)
         driven.still_there(rule, "after DisconnectNotify")
         if await driven.use():
             await _input_arrives(driven, "after the reconnect")
@@ -179,7 +181,7 @@ async def licensing_fails(check: Check) -> None:
             license_connection = await run.call(driven.connection.get_license_connection)
             await run.call(license_connection.request_licensing_capabilities)
             await run.call(license_connection.protocol_complete, verdict, default=None, blame=rule)
-            await trio.sleep(SETTLE)
+            await trio.sleep(check.settle)
             admitted = getattr(guest.client, "admitted", False)
             check.findings.check(rule, not admitted, f"the client was let on after ProtocolComplete({verdict})")
             await driven.leave(ErrInfo.ERRINFO_LICENSE_NO_LICENSE)
@@ -209,6 +211,7 @@ async def bad_clients(check: Check) -> None:
         address = run.listenings[0].address
         if address is None:
             return
+        run.blamed_for_the_listener = rule
         silent = await trio.open_tcp_stream(*address)
         for words in (b"", b"\r\n", b"\0" * 100, os.urandom(200)):
             stream = await trio.open_tcp_stream(*address)
@@ -217,7 +220,7 @@ async def bad_clients(check: Check) -> None:
                     await stream.send_all(words)
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             await trio.aclose_forcefully(stream)
-        await trio.sleep(4 * SETTLE)
+        await trio.sleep(4 * check.settle)
         came = _arrivals(run)
         check.findings.require(
             "on-connected-waits-for-client-data", not came, "OnConnected came for a client that had said nothing"
@@ -272,7 +275,7 @@ async def two_clients(check: Check) -> None:
             second = await arrived(run, second_guest, rule, "while another is connected: ")
             await second.walk()
             await second.leave()
-        await trio.sleep(SETTLE)
+        await trio.sleep(check.settle)
         first.still_there(rule, "when another connection was closed")
         await first.query(STEPS[-1])
         if await first.use():
@@ -309,7 +312,7 @@ async def stop_with_a_client(check: Check) -> None:
         listening = run.listenings[0]
         address = listening.address
         await run.stop_listening(listening)
-        await trio.sleep(2 * SETTLE)
+        await trio.sleep(2 * check.settle)
         if listening.ended.is_set():
             check.findings.require(rule, False, "start_listen ended at StopListen, with a client still connected")
         driven.still_there(rule, "by StopListen")
@@ -323,7 +326,7 @@ async def stop_with_a_client(check: Check) -> None:
 async def _stays_out(run: Run) -> None:
     """A client after StopListen."""
     async with run.guest():
-        await trio.sleep(4 * SETTLE)
+        await trio.sleep(4 * run.kit.settle)
         came = _arrivals(run)
         run.findings.require("stop-listen-stops-accepting", not came, "OnConnected came after StopListen")
 
@@ -367,5 +370,6 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(stop_with_a_client),
     Scenario(cancelled),
     Scenario(client_stalls),
+    Scenario(real_service),
 )
 """All of them, in their order."""
