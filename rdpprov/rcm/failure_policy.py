@@ -14,14 +14,23 @@ from enum import Enum
 
 import attrs
 
-from rdpprov.api.connection import ProtocolConnection
+from rdpprov.api.connection import ProtocolConnection, ProtocolConnection2
 from rdpprov.api.enums import LogonErrorRedirectorResponse
+from rdpprov.api.fast_reconnect import EnhancedFastReconnectArbitrator
 from rdpprov.api.identity import ReconnectClaim
 from rdpprov.api.license_connection import LicenseConnection
 from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.manager import ProtocolManager
-from rdpprov.api.structures import ClientData, ConnectionSettings, LicenseCapabilities, ListenerSettings, UserCredential
+from rdpprov.api.structures import (
+    ClientData,
+    ConnectionSettings,
+    LicenseCapabilities,
+    ListenerSettings,
+    ProtocolStatus,
+    SerializedUserCredential,
+    UserCredential,
+)
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_NOTIMPL, HResultError
 from rdpprov.rcm.ending import TimeLimitError
@@ -94,6 +103,11 @@ def _notification(name: str, target: str, *arguments: str, exception: Effect = E
     return Call(name, target, CONTINUE, DEFAULT, exception=exception, arguments=arguments, limit="notification")
 
 
+def _query(name: str, *arguments: str, returns: type | None = None) -> Call:
+    """A question that may come between any two steps: without an answer the service does without it."""
+    return Call(name, "connection", DEGRADE, DEFAULT, arguments=arguments, returns=returns)
+
+
 _DRIVER = ErrInfo.ERRINFO_CLOSE_STACK_ON_DRIVER_FAILURE
 _LICENSE = ErrInfo.ERRINFO_LICENSE_INTERNAL
 
@@ -137,6 +151,9 @@ _TABLE: dict[Callable[..., object], Call] = {
     ProtocolConnection.get_user_credentials: Call(
         "GetUserCredentials", "connection", DEGRADE, DEFAULT, returns=UserCredential
     ),
+    ProtocolConnection2.get_serialized_user_credential: Call(
+        "GetSerializedUserCredential", "connection", DEGRADE, DEFAULT, returns=SerializedUserCredential
+    ),
     ProtocolConnection.get_license_connection: Call(
         "GetLicenseConnection", "connection", DROP, DROP, returns=LicenseConnection, errinfo=_LICENSE
     ),
@@ -159,6 +176,13 @@ _TABLE: dict[Callable[..., object], Call] = {
         DEFAULT,
         arguments=("session_id", "user", "domain_name", "user_name"),
         errinfo=ErrInfo.ERRINFO_SERVER_INSUFFICIENT_PRIVILEGES,
+    ),
+    EnhancedFastReconnectArbitrator.get_session_for_enhanced_fast_reconnect: Call(
+        "GetSessionForEnhancedFastReconnect",
+        "connection",  # the same object
+        DEGRADE,
+        DEFAULT,
+        arguments=("session_id_array",),
     ),
     # The predecessor's page: after any error, and with no ids, the service arbitrates itself.
     ProtocolConnection.session_arbitration_enumeration: Call(
@@ -225,6 +249,15 @@ _TABLE: dict[Callable[..., object], Call] = {
         arguments=("status", "substatus", "caption", "message", "message_type"),
         returns=LogonErrorRedirectorResponse,
     ),
+    # Queries
+    ProtocolConnection.get_protocol_status: _query("GetProtocolStatus", returns=ProtocolStatus),
+    ProtocolConnection.get_last_input_time: _query("GetLastInputTime", returns=int),
+    ProtocolConnection.create_virtual_channel: _query(
+        "CreateVirtualChannel", "endpoint_name", "static", "requested_priority"
+    ),
+    # Answers of a wrong type are for `queries` to judge: they count as none.
+    ProtocolConnection.query_property: _query("QueryProperty", "query_type", "entries_in"),
+    ProtocolConnection.get_shadow_connection: _query("GetShadowConnection"),
     # Disconnect: nothing that fails here stops the rest.
     ProtocolConnection.set_error_info: _notification("SetErrorInfo", "connection", "error", exception=CONTINUE),
     ProtocolConnection.pre_disconnect: _notification("PreDisconnect", "connection", "reason", exception=CONTINUE),

@@ -169,6 +169,9 @@ class _Edge:
     tells_failure: bool = False
     """The edge is taken only if the call's arguments mean failure."""
 
+    needs: str | None = None
+    """The edge is taken only after this call has come."""
+
 
 @attrs.define
 class _Node:
@@ -229,7 +232,7 @@ class _Graph:
 
     def _build_connection(self, spec: SequenceSpec) -> None:
         node = self.start
-        branches: list[tuple[int, tuple[Step, ...]]] = []
+        branches: list[tuple[int, tuple[Step, ...], str | None]] = []
         for item in spec.items:
             before = node
             node = self._item(item, node)
@@ -238,7 +241,7 @@ class _Graph:
                     continue
                 steps = self._sequences[branch.sequence].variants[branch.variant]
                 if branch.when == "any":
-                    branches.append((node, steps))
+                    branches.append((node, steps, branch.needs))
                 else:
                     beginning = self._new()
                     self.nodes[before].edges += [
@@ -246,11 +249,11 @@ class _Graph:
                         for edge in self.nodes[before].edges
                         if edge.end == node
                     ]
-                    branches.append((beginning, steps))
-        for beginning, steps in branches:
+                    branches.append((beginning, steps, branch.needs))
+        for beginning, steps, needs in branches:
             position = beginning
             for step in steps:
-                position = self._step(step, position, node if step is steps[-1] else self._new())
+                position = self._step(step, position, node if step is steps[-1] else self._new(), needs)
 
     def _item(self, item: Item, node: int) -> int:
         match item:
@@ -272,8 +275,8 @@ class _Graph:
                     node = self._item(included, node)
                 return node
 
-    def _step(self, step: Step, start: int, end: int) -> int:
-        self.nodes[start].edges.append(_Edge(step, end))
+    def _step(self, step: Step, start: int, end: int, needs: str | None = None) -> int:
+        self.nodes[start].edges.append(_Edge(step, end, needs=needs))
         if step.optional:
             self.nodes[start].skips.append(end)
         return end
@@ -308,6 +311,7 @@ class _ConnectionChecker:
         self._milestones = self._spec.milestones
         self._referred = {name for entry in self._between for name in (entry.after, entry.until, entry.needs)}
         self._referred |= {entry.after for entry in self._milestones}
+        self._referred |= {branch.needs for branch in self._spec.branches}
         self._states = {_State(self._graph.start)}
 
     def check(self, trace: Trace, running: bool) -> Iterator[Finding]:
@@ -407,6 +411,8 @@ class _ConnectionChecker:
         return found
 
     def _is_open(self, edge: _Edge, state: _State) -> bool:
+        if edge.needs is not None and edge.needs not in state.came:
+            return False
         return edge.step.only_with is None or state.session != "none"
 
     def _allows(self, entry: Between, state: _State, call: CallLine) -> bool:

@@ -167,6 +167,9 @@ class Branch:
     sequence: str
     variant: str
 
+    needs: str | None
+    """Only if this call, which may come between, has come; None: the step alone decides."""
+
 
 @attrs.frozen
 class Between:
@@ -184,6 +187,13 @@ class Between:
 
     needs: str | None
     """This call has to have *returned*: it gave the object that is called here."""
+
+    failure: Follow | None
+    """As in `Step`, for calls of the service; None: it does not say."""
+
+    not_implemented: Follow | None
+    exception: Follow | None
+    meaning: str
 
     notification: bool
     page: str
@@ -285,7 +295,7 @@ class Sequences:
             rounds: licensing rounds.
         """
         spec = self["connection"]
-        (branch,) = (branch for branch in spec.branches if branch.variant == variant)
+        (branch,) = (branch for branch in spec.branches if branch.variant == variant and branch.needs is None)
         until = [item for item in spec.items if item.number <= branch.after]
         return (*self._flat(until, rounds), *self[branch.sequence].variants[variant])
 
@@ -500,11 +510,13 @@ class _Reader:
             when=table.one_of("when", ("returned", "any")),
             sequence=table.text("sequence"),
             variant=table.text("variant"),
+            needs=table.optional_text("needs"),
         )
         table.done()
         return branch
 
     def _between(self, table: _Table) -> Between:
+        says = "failure" in table
         between = Between(
             call=table.text("call"),
             sources=table.texts("from"),
@@ -512,6 +524,10 @@ class _Reader:
             after=table.optional_text("after"),
             until=table.optional_text("until"),
             needs=table.optional_text("needs"),
+            failure=table.follow("failure") if says else None,
+            not_implemented=table.follow("notimplemented") if says else None,
+            exception=table.follow("exception", Follow.DROP) if says else None,
+            meaning=table.text("meaning") if says else "",
             notification=table.flag("notification"),
             page=table.text("page"),
         )
@@ -544,7 +560,11 @@ def _check_references(spec: SequenceSpec, sequences: Sequences) -> None:
             raise SpecificationError(f"{where}: {branch.sequence}.toml has no variant {branch.variant!r}")
         if not any(isinstance(item, Step) and item.number == branch.after for item in spec.items):
             raise SpecificationError(f"{where}: branch after step {branch.after}, which is no step")
-    calls = {step.call for step in spec.steps()}
+    between = {entry.call for entry in spec.between}
+    for branch in spec.branches:
+        if branch.needs is not None and branch.needs not in between:
+            raise SpecificationError(f"{where}: there is no call {branch.needs!r} between steps")
+    calls = {step.call for step in spec.steps()} | between
     named: list[str | None] = [name for entry in spec.between for name in (entry.after, entry.until, entry.needs)]
     named += [entry.after for entry in spec.milestones]
     named += [found for step in spec.steps() for found in (step.waits_for, step.dropped_by)]

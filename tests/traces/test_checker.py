@@ -308,7 +308,9 @@ def position_of(call: str) -> int:
     return [step.call for step in FIRST].index(call)
 
 
-QUERIES = [entry for entry in SEQUENCES["connection"].between if entry.by_service and entry.target == "connection"]
+BY_SERVICE = [entry for entry in SEQUENCES["connection"].between if entry.by_service and entry.target == "connection"]
+QUERIES = [entry for entry in BY_SERVICE if entry.until is None]
+OPTIONAL = [entry for entry in BY_SERVICE if entry.until is not None]
 CALLBACKS = [entry for entry in SEQUENCES["connection"].between if not entry.by_service]
 
 
@@ -338,6 +340,46 @@ def test_queries_before_accept_connection_are_refused(query, position):
         assert f"{query.call} came, expected" in refusal(
             with_call_after(trace, position, "service", "connection", query.call)
         )
+
+
+@pytest.mark.parametrize("entry", OPTIONAL, ids=lambda entry: f"{entry.call}-after-{entry.after}")
+@pytest.mark.parametrize("position", range(len(FIRST)))
+def test_calls_that_only_some_providers_are_asked_have_their_place(entry, position):
+    if entry.after == "RedirectLogonError":
+        return  # of the redirector: below
+    placed = with_call_after(figure_trace(FIGURES["first connection"]), position, "service", "connection", entry.call)
+    if position_of(entry.after) <= position < position_of(entry.until):
+        assert check_trace(placed) == []
+    else:
+        assert f"{entry.call} came" in refusal(placed)
+
+
+@pytest.mark.parametrize("call", ["GetUserCredentials", "GetSerializedUserCredential"])
+def test_credentials_are_asked_for_again_only_after_a_logon_error(call):
+    position = position_of("NotifyCommandProcessCreated")
+    trace = figure_trace(FIGURES["first connection"])
+    assert f"{call} came" in refusal(with_call_after(trace, position, "service", "connection", call))
+    told = with_call_after(trace, position_of("ConnectNotify"), "service", "redirector", "RedirectLogonError")
+    assert check_trace(with_call_after(told, position + 1, "service", "connection", call)) == []
+
+
+ARBITRATOR = "GetSessionForEnhancedFastReconnect"
+
+
+def test_an_arbitrator_leads_straight_to_a_session_without_any_proof_for_the_service():
+    proof = {"AuthenticateClientToSession": NOT_IMPLEMENTED}
+    trace = figure_trace(FIGURES["direct reconnect"], failures=proof)
+    assert "NotifyCommandProcessCreated" in refusal(trace)
+    asked = with_call_after(trace, position_of("AuthenticateClientToSession"), "service", "connection", ARBITRATOR)
+    assert check_trace(asked) == []
+
+
+def test_an_arbitrator_takes_the_place_of_the_providers_enumeration():
+    figure = FIGURES["reconnect after arbitration"]
+    trace = figure_trace([step for step in figure if step.call != "SessionArbitrationEnumeration"])
+    assert "DisconnectNotify came" in refusal(trace)
+    asked = with_call_after(trace, position_of("IsUserAllowedToLogon"), "service", "connection", ARBITRATOR)
+    assert check_trace(asked) == []
 
 
 @pytest.mark.parametrize("entry", CALLBACKS, ids=lambda entry: f"{entry.call}-{entry.target}")
