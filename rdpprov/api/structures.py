@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from rdpprov.api import constants
 from rdpprov.api.enums import (
     AddressFamily,
     CertType,
@@ -24,6 +25,7 @@ from rdpprov.api.identity import AuthenticatedUser
 NULL_GUID = uuid.UUID(int=0)
 UNLIMITED = 0xFFFFFFFF
 """ULONG_MAX: as many as there may be."""
+_ULONG = 0xFFFFFFFF
 
 
 def unsigned(bits: int, default: int = 0) -> Any:
@@ -115,6 +117,9 @@ class SockAddr:
     family: AddressFamily = AddressFamily.UNSPEC
     address: str = ""
     port: int = unsigned(16)
+    flow_info: int = unsigned(32)
+    """Of INET6 only, as `scope_id` is."""
+    scope_id: int = unsigned(32)
 
 
 @attrs.frozen
@@ -149,9 +154,9 @@ class SessionId:
 class UserCredential:
     """WTS_USER_CREDENTIAL: name and password in clear text, at most 255 characters each."""
 
-    user_name: str = text(255)
-    password: str = text(255, secret=True)
-    domain: str = text(255)
+    user_name: str = text(constants.WTS_USERNAME_LENGTH)
+    password: str = text(constants.WTS_PASSWORD_LENGTH, secret=True)
+    domain: str = text(constants.WTS_DOMAIN_LENGTH)
     proof: AuthenticatedUser | None = None
     """Our extension: the verdict of `ProtocolSettings.authenticator`, if the wire itself carried a logon (NLA)."""
 
@@ -205,19 +210,19 @@ class ClientData:
     """The client had them saved."""
     password_is_sc_pin: bool = False
     """`password` is the PIN of a smart card."""
-    domain: str = text(255)
+    domain: str = text(constants.WTS_DOMAIN_LENGTH)
     """At most 255 characters, as the two below."""
-    user_name: str = text(255)
+    user_name: str = text(constants.WTS_USERNAME_LENGTH)
     """Who wants to log on."""
-    password: str = text(255, secret=True)
+    password: str = text(constants.WTS_PASSWORD_LENGTH, secret=True)
     """In clear text; never shown."""
 
     # Start program
     inherit_initial_program: bool = False
     """Take the program from here, whatever the listener's default says."""
-    work_directory: str = text(256)
+    work_directory: str = text(constants.WTS_DIRECTORY_LENGTH)
     """Its directory."""
-    initial_program: str = text(256)
+    initial_program: str = text(constants.WTS_INITIALPROGRAM_LENGTH)
     """The program."""
 
     # Display
@@ -229,9 +234,9 @@ class ClientData:
     """Height of the client's screen in pixels."""
     color_depth: int = unsigned(16)
     """Bits per pixel: 8, 15, 16, 24 or 32."""
-    display_driver_name: str = text(8)
+    display_driver_name: str = text(constants.WTS_DRIVER_NAME_LENGTH)
     """Driver to load, at most 8 characters."""
-    display_device_name: str = text(19)
+    display_device_name: str = text(constants.WTS_DEVICE_NAME_LENGTH)
     """Base name of the device, without its number."""
     performance_flags: int = unsigned(32)
     """WTS_PERF_*: `PerformanceFlags`."""
@@ -245,7 +250,7 @@ class ClientData:
     """The maker's number."""
     keyboard_function_key: int = unsigned(32)
     """How many function keys."""
-    ime_file_name: str = text(32)
+    ime_file_name: str = text(constants.WTS_IMEFILENAME_LENGTH)
     """Input method editor."""
     active_input_locale: int = unsigned(32)
     """Low word: language; high word: device handle of the layout."""
@@ -255,29 +260,29 @@ class ClientData:
     """Play no sound."""
     remote_console_audio: bool = False
     """Play sound at the server."""
-    audio_driver_name: str = text(8)
+    audio_driver_name: str = text(constants.WTS_DRIVER_NAME_LENGTH)
     """Driver to load."""
 
     # Who and where the client is
-    protocol_name: str = text(8)
+    protocol_name: str = text(constants.WTS_PROTOCOL_NAME_LENGTH)
     """At most 8 characters, such as ``RDP``."""
     protocol_type: int = unsigned(16)
     """WTS_PROTOCOL_TYPE_*: `ProtocolType`."""
-    client_name: str = text(20)
+    client_name: str = text(constants.WTS_CLIENTNAME_LENGTH)
     """The client's computer; only 20 characters fit."""
-    client_address: str = text(30)
+    client_address: str = text(constants.WTS_CLIENTADDRESS_LENGTH)
     """Its address as text; longer ones are cut by who fills them in."""
     client_address_family: int = unsigned(32)
     """AF_*: `AddressFamily`."""
     client_sock_address: SockAddr = SockAddr()
     """Its address and port."""
-    client_directory: str = text(256)
+    client_directory: str = text(constants.WTS_DIRECTORY_LENGTH)
     """Where its program lies."""
     client_build_number: int = unsigned(32)
     """Its build."""
     client_product_id: int = unsigned(16)
     """Its product."""
-    client_dig_product_id: str = text(32)
+    client_dig_product_id: str = text(constants.WTS_CLIENT_PRODUCT_ID_LENGTH)
     """... as text."""
     serial_number: int = unsigned(32)
     """Its machine's serial number."""
@@ -392,7 +397,7 @@ class LicenseCapabilities:
     """WTS_LICENSE_CAPABILITIES: what the client can do in the licensing exchange."""
 
     key_exchange_alg: KeyExchangeAlg = KeyExchangeAlg.RSA
-    protocol_ver: int = unsigned(32, 0x10000)
+    protocol_ver: int = unsigned(32, constants.WTS_LICENSE_PROTOCOL_VERSION)
     """WTS_LICENSE_PROTOCOL_VERSION."""
     authenticate_server: bool = False
     """The client will authenticate the server."""
@@ -406,7 +411,7 @@ PropertyData: TypeAlias = int | str | bytes | uuid.UUID
 
 def _fits_property(instance: object, attribute: "attrs.Attribute[PropertyData]", value: object) -> None:
     if isinstance(value, int):
-        _range(0, 0xFFFFFFFF)(instance, attribute, value)
+        _range(0, _ULONG)(instance, attribute, value)
     elif not isinstance(value, str | bytes | uuid.UUID):
         raise ValueError(f"{attribute.name} is a {type(value).__name__}, not a number, text, bytes or a GUID")
 
@@ -456,7 +461,7 @@ class ProtocolCounters:
     td_errors: int = unsigned(32)
     protocol_type: int = unsigned(16)
     specific: int = unsigned(16)
-    reserved: tuple[int, ...] = at_most(100, _range(0, 0xFFFFFFFF))
+    reserved: tuple[int, ...] = at_most(constants.WTS_MAX_RESERVED, _range(0, _ULONG))
     """At most 100 unsigned numbers of 32 bits; their count is the standard's Length."""
 
 
@@ -470,9 +475,28 @@ class ProtocolCache:
 
 @attrs.frozen
 class CacheStats:
-    """WTS_CACHE_STATS: up to four caches; the other members of the union are not used."""
+    """WTS_CACHE_STATS: up to four caches, or one of the other members of the union.
 
-    protocol_cache: tuple[ProtocolCache, ...] = at_most(4)
+    The service looks at `protocol_cache`; what the others hold is the protocol's own affair.
+    """
+
+    protocol_cache: tuple[ProtocolCache, ...] = at_most(constants.WTS_MAX_PROTOCOL_CACHE)
+    tshare_cache_stats: int | None = attrs.field(default=None, validator=attrs.validators.optional(_range(0, _ULONG)))
+    reserved: tuple[int, ...] = at_most(constants.WTS_MAX_CACHE_RESERVED, _range(0, _ULONG))
+    """At most 20 unsigned numbers of 32 bits; their count is the standard's Length."""
+    protocol_type: int = unsigned(16)
+    """Not used by the service."""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.tshare_cache_stats is not None) + bool(self.protocol_cache) + bool(self.reserved) > 1:
+            raise ValueError("cache statistics have one of protocol_cache, tshare_cache_stats and reserved")
+
+    @property
+    def specific(self) -> int:
+        """The union's selector: 1 protocol cache, 2 TShare, 3 reserved."""
+        if self.tshare_cache_stats is not None:
+            return 2
+        return 3 if self.reserved else 1
 
 
 @attrs.frozen
@@ -484,5 +508,5 @@ class ProtocolStatus:
     cache: CacheStats = CacheStats()
     async_signal: int = unsigned(32)
     async_signal_mask: int = unsigned(32)
-    counters: tuple[int, ...] = at_most(100, _range(-(1 << 63), (1 << 63) - 1))
+    counters: tuple[int, ...] = at_most(constants.WTS_MAX_COUNTERS, _range(-(1 << 63), (1 << 63) - 1))
     """At most 100 signed numbers of 64 bits."""

@@ -21,6 +21,7 @@ from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.api.shadow import ShadowConnection
 from rdpprov.api.wddm import WddmIddProps, WddmIddProps1
+from rdpprov.api.wtsprotocol import WtsProtocolConnection, WtsProtocolListener, WtsProtocolManager
 from rdpprov.errors import ProviderLoadError
 
 ENTRY_POINTS = "rdpprov.protocols"
@@ -43,6 +44,9 @@ INTERFACES: tuple[type, ...] = (
     Plugin,
     ListenerCallback,
     VirtualChannelCallback,
+    WtsProtocolManager,
+    WtsProtocolListener,
+    WtsProtocolConnection,
 )
 """What a provider implements, or what comes with one."""
 
@@ -100,7 +104,8 @@ def _entry_point(name: str) -> object:
 def faults_of(implementation: type) -> tuple[str, ...]:
     """What a class lacks to be what it claims to be: missing methods, methods of a wrong shape. Empty: nothing.
 
-    Looks at the interfaces of the provider API that the class derives from. Cheap the second time.
+    Looks at the interfaces of the provider API that the class derives from. A class that stands in for another, which
+    it names as its ``adapts``, is as good as that one. Cheap the second time.
     """
     faults = []
     if missing := sorted(getattr(implementation, "__abstractmethods__", ())):
@@ -108,6 +113,8 @@ def faults_of(implementation: type) -> tuple[str, ...]:
     for interface in INTERFACES:
         if issubclass(implementation, interface):
             faults.extend(_wrong_signatures(implementation, interface))
+    if isinstance(adapts := getattr(implementation, "adapts", None), type):
+        faults.extend(faults_of(adapts))
     return tuple(faults)
 
 
