@@ -44,7 +44,7 @@ CHEAP = ScryptCost(n=2, r=1, p=1)
 """Password hashing that costs nothing, for figures beside it."""
 TARGET_MILLISECONDS, TARGET_TLS = 4.0, 0.42
 TARGET_KIBIBYTES, TARGET_HELD, TARGET_TRACES = 200, 1000, 1.10
-PARTS = ("cpu", "phases", "memory")
+PARTS = ("cpu", "traces", "phases", "memory")
 
 
 @attrs.frozen
@@ -52,6 +52,7 @@ class Plan:
     """How much of everything."""
 
     rounds: int = 7
+    pairs: int = 30
     connections: int = 100
     hashed: int = 30
     peer: int = 10
@@ -59,7 +60,7 @@ class Plan:
     peer_held: int = 20
 
 
-QUICK = Plan(rounds=2, connections=50, hashed=10, peer=5, held=100, peer_held=5)
+QUICK = Plan(rounds=2, pairs=8, connections=50, hashed=10, peer=5, held=100, peer_held=5)
 
 
 # CPU
@@ -151,13 +152,7 @@ async def measure_cpu(workshop: Workshop, plan: Plan, context: ssl.SSLContext, p
         print(f"round {round_number + 1} of {plan.rounds}", file=sys.stderr, flush=True)
     cases = [case for case in cases if case.batches]
     tls = cases[0].per_connection()[0]
-    rows = [_cpu_row(case, median(tls), idle.get(case.server, 0.0)) for case in cases]
-    pairs = {(case.what, case.at_once): case.per_connection()[0] for case in cases if case.server == "rdpprov"}
-    traces = {
-        at_once: median([a / b for a, b in zip(pairs["first, traced", at_once], pairs["first", at_once], strict=True)])
-        for at_once in (1, 50)
-    }
-    return rows, traces
+    return [_cpu_row(case, median(tls), idle.get(case.server, 0.0)) for case in cases]
 
 
 def _reason(error):
@@ -190,6 +185,39 @@ def _cpu_row(case, tls, idle):
         "client ms": round(1e3 * sum(each.client_cpu for each in case.batches) / count, 2) if pictures else None,
         "idle ms/s": round(1e3 * idle, 1),
     }
+
+
+# Traces
+
+
+async def measure_traces(workshop: Workshop, plan: Plan, context: ssl.SSLContext):
+    """What recording adds: one server that records in every second batch, for two differ by more than is looked for."""
+    server = workshop.ours(cost=CHEAP, kept=0.3, traced=True, options=["--switch-traces"])
+    rows, users = [], 0
+    for at_once in (1, 50):
+        spent = {True: [], False: []}
+        for number in range(-1, plan.pairs):  # the first warms up
+            for traced in (True, False) if number % 2 else (False, True):
+                server.process.send_signal(signal.SIGUSR1 if traced else signal.SIGUSR2)
+                await trio.sleep(0.05)
+                batch = await connect_batch(server, [(users + n) % 2000 for n in range(50)], at_once, context)
+                users += 50
+                if number >= 0:
+                    spent[traced].append(1e3 * (batch.cpu.total - batch.cpu.workers) / batch.count)
+        pairs = list(zip(spent[True], spent[False], strict=True))
+        rows.append(
+            {
+                "at once": at_once,
+                "pairs": len(pairs),
+                "without ms": round(median(spent[False]), 2),
+                "with ms": round(median(spent[True]), 2),
+                "difference ms": round(median([a - b for a, b in pairs]), 2),
+                "ratio": round(median([a / b for a, b in pairs]), 3),
+                "quarter": round(quantile([a / b for a, b in pairs], 0.25), 3),
+                "three quarters": round(quantile([a / b for a, b in pairs], 0.75), 3),
+            }
+        )
+    return rows
 
 
 # Phases
@@ -405,8 +433,8 @@ def judge(cpu, traces, memory):
             found.append(verdict(f"{what}, ms", row["CPU ms"], TARGET_MILLISECONDS))
             times = round(TARGET_MILLISECONDS / TARGET_TLS, 1)
             found.append(verdict(f"{what}, in bare TLS accepts", row["x TLS"], times))
-    for at_once, ratio in traces.items():
-        found.append(verdict(f"CPU with traces / without, {at_once} at once", round(ratio, 3), TARGET_TRACES))
+    for row in traces:
+        found.append(verdict(f"CPU with traces / without, {row['at once']} at once", row["ratio"], TARGET_TRACES))
     active = [row for row in memory if row["server"] == "rdpprov" and row["stage"] == "active"]
     for row in active:
         found.append(verdict(f"KiB a held active connection, {row['desktop']}", row["KiB each"], TARGET_KIBIBYTES))
@@ -426,12 +454,14 @@ async def measure(plan, parts, profile_file, result):
         with workshop_of() as workshop:
             await profile(workshop, plan, context, profile_file)
         return
-    traces = {}
     if "cpu" in parts:
         with workshop_of() as workshop:
-            result["cpu"], traces = await measure_cpu(workshop, plan, context, problems)
-        result["traces"] = {str(at_once): ratio for at_once, ratio in traces.items()}
+            result["cpu"] = await measure_cpu(workshop, plan, context, problems)
         show("server CPU a connection, from the first byte to active", result["cpu"])
+    if "traces" in parts:
+        with workshop_of() as workshop:
+            result["traces"] = await measure_traces(workshop, plan, context)
+        show("what recording traces adds: server CPU a connection", result["traces"])
     if "phases" in parts:
         with workshop_of() as workshop:
             result["phases"] = await measure_phases(workshop, plan, context)
@@ -439,7 +469,7 @@ async def measure(plan, parts, profile_file, result):
     if "memory" in parts:
         result["memory"] = await measure_memory(workshop_of, plan, context, problems)
         show("memory of a held connection", result["memory"])
-    result["targets"] = judge(result.get("cpu", []), traces, result.get("memory", []))
+    result["targets"] = judge(*(result.get(part, []) for part in ("cpu", "traces", "memory")))
     show("targets", result["targets"])
 
 

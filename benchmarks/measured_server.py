@@ -1,10 +1,11 @@
 """The server's side of the benchmarks, in a process of its own.
 
-    measured_server.py [--phases FILE | --profile FILE] serve CONFIG     `rdpprov serve`
+    measured_server.py [--phases FILE | --profile FILE | --switch-traces] serve CONFIG     `rdpprov serve`
     measured_server.py tls PORT CERTIFICATE KEY                          TLS handshakes, then an echo
 
 With --phases the entry points of the layers are timed (see `phases.py`), and SIGUSR1 writes the sums. With --profile
-SIGUSR1 starts cProfile, and SIGUSR2 ends it and writes what it found.
+SIGUSR1 starts cProfile, and SIGUSR2 ends it and writes what it found. With --switch-traces the connections that follow
+SIGUSR1 are recorded, and those that follow SIGUSR2 are not, as at the start.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from rdpprov.cli.main import main as rdpprov_main
 from rdpprov.security.tls import server_context
 from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.sessions.memory import MemoryDesktop
+from rdpprov.traces.recorder import NullRecorder, TraceDirectory
 
 LAMP = 8
 """Pixels, both ways: what changes in the upper left corner of `Lamp`."""
@@ -115,11 +117,24 @@ def profile_between_signals(path):
     signal.signal(signal.SIGUSR2, stop)
 
 
+def switch_traces_by_signals():
+    """A service without a directory of traces, until SIGUSR1; then with it, until SIGUSR2."""
+    record, nothing = TraceDirectory.connection_recorder, lambda *_: NullRecorder()
+
+    def switch(recorder, *_):
+        TraceDirectory.connection_recorder = recorder
+
+    switch(nothing)
+    signal.signal(signal.SIGUSR1, partial(switch, record))
+    signal.signal(signal.SIGUSR2, partial(switch, nothing))
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phases", metavar="FILE", type=Path)
     parser.add_argument("--profile", metavar="FILE", type=Path)
+    parser.add_argument("--switch-traces", action="store_true")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve").add_argument("config")
     tls = commands.add_parser("tls")
@@ -137,6 +152,8 @@ def main():
         signal.signal(signal.SIGUSR1, partial(phases.write, arguments.phases))
     if arguments.profile:
         profile_between_signals(arguments.profile)
+    if arguments.switch_traces:
+        switch_traces_by_signals()
     rdpprov_main(["serve", arguments.config])
 
 

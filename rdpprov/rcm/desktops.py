@@ -146,6 +146,7 @@ async def logon_desktop(
             raise ConnectionDroppedError.by(LOGON_DESKTOP_DIED) from error
         attachment.plug(desktop, lambda _: callback.end(LOGON_DESKTOP_DIED))
         callback.recorder.event("desktop", kind="logon")
+        callback.recorder.flush()  # it may take a person two minutes, and whoever looks at the trace should see why
         yield desktop
     finally:
         attachment.unplug()

@@ -315,6 +315,12 @@ def json_text(value: object) -> str:
     return convert(value)
 
 
+class JsonText(str):
+    """What `json_text` returned; it returns it again."""
+
+    __slots__ = ()
+
+
 def mapping_text(value: Mapping[str, object]) -> str:
     """``encode(mapping_to_json(value))``, likewise, of a table whose keys are text."""
     if not value:
@@ -336,6 +342,7 @@ _REDACTED_TEXT = encode_basestring_ascii(REDACTED)
 _TEXT_CONVERTERS: dict[type, Callable[[Any], str]] = {
     bool: lambda value: "true" if value else "false",
     type(None): lambda _value: "null",
+    JsonText: lambda text: cast(str, text),
 }
 
 

@@ -11,16 +11,19 @@ The service tells its recorder of each call when it starts, and tells the `OpenC
     opened.returned(client)
 
 Recording never raises: a disk that is full ends the trace (and is logged), not the connection. It is meant to cost
-less than a tenth of what a connection costs, about 0.3 ms for 25 calls, so lines are gathered in memory and written
-where somebody may want to read them: after a failure, after the last step of a sequence, at the end.
+less than a tenth of what a connection costs, about 0.3 ms for 25 calls. So calls are only noted as they come; lines are
+made of them, and written, all in one go where somebody may want to read them: after a failure, after the last step of a
+sequence, while a person is asked for a password, at the end.
 """
 
 import datetime
+import enum
 import functools
 import hashlib
 import os
 import time
 import urllib.parse
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,10 +35,13 @@ import trio
 
 from rdpprov.errors import E_ABORT, E_NOTIMPL, E_UNEXPECTED, HResultError
 from rdpprov.traces.format import (
+    REDACTED,
+    SECRET_NAMES,
     CallError,
     CallLine,
     EventLine,
     Json,
+    JsonText,
     Line,
     Outcome,
     Trace,
@@ -53,11 +59,13 @@ from rdpprov.traces.format import (
 E_TIMEOUT: Final = 0x800705B4
 """HRESULT_FROM_WIN32(ERROR_TIMEOUT): a call that used up its limit."""
 
-FLUSH_AFTER: Final = frozenset({"StartListen", "ConnectNotify", "LogonNotify", "Uninitialize", "Close"})
+FLUSH_AFTER: Final = frozenset({"StartListen", "LogonNotify", "Uninitialize", "Close"})
 """The calls after which a person may look at the file while the connection goes on."""
 
-FLUSH_BYTES: Final = 64 * 1024
-"""So much is held in memory at most, whatever else happens."""
+HELD_LINES: Final = 64
+"""So many are held in memory at most, whatever else happens."""
+HELD_WIRE_BYTES: Final = 64 * 1024
+"""Likewise, of bytes of the wire."""
 
 Clock = Callable[[], float]
 
@@ -296,30 +304,26 @@ class FileRecorder(_Recorder):
         super().__init__(clock)
         self._path = os.fspath(path)
         self._records_wire = wire
-        self._held: list[str] = []
-        """Lines, of ASCII characters."""
-        self._held_bytes = 0
+        self._held: list[_Note] = []
+        self._held_wire_bytes = 0
         self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         if not header.started:
             started = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
             header = TraceHeader(header.kind, header.protocol, header.listener, started)
-        self._hold(f"{encode(header.to_line())}\n")
+        self._hold(header)
 
     @property
     def records_wire(self) -> bool:
         """As the constructor was told, until the disk is full."""
         return self._records_wire and self._file is not None
 
-    def _converted(self, args: Mapping[str, object]) -> Json:
-        return mapping_text(args)
-
     def flush(self) -> None:
         """Write what is held in memory. An error ends the trace, not the caller."""
         if self._file is None or not self._held:
             return
-        data = "".join(self._held).encode("ascii")
-        self._held.clear()
-        self._held_bytes = 0
+        held, self._held = self._held, []
+        self._held_wire_bytes = 0
+        data = "".join([f"{_line_of(note)}\n" for note in held]).encode("ascii")
         try:
             while data:
                 data = data[os.write(self._file, data) :]
@@ -339,36 +343,73 @@ class FileRecorder(_Recorder):
         if file is not None:
             os.close(file)
 
+    def _converted(self, args: Mapping[str, object]) -> Json:
+        return {name: _lasting(value) if name not in SECRET_NAMES else REDACTED for name, value in args.items()}
+
     def _keep_call(
         self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
     ) -> None:
-        # The line of `CallLine.to_line` put together by hand, since this runs once a call.
-        duration = "" if d is None else f'"d":{d!r},'
-        end = ""
-        if outcome is Outcome.RETURNED:
-            end = f',"result":{json_text(result)}'
-        elif error is not None:
-            end = f',"error":{error_text(error)}'
-        middle = _encoded_names(opened.source, opened.target, opened.call)
-        self._hold(f'{{"n":{opened.n},"t":{opened.t!r},{duration}{middle}{opened.args}{end}}}\n')
+        self._hold((opened, d, outcome, _lasting(result), error))
         if opened.call in FLUSH_AFTER or (error is not None and error.hresult != E_NOTIMPL):
             self.flush()
 
     def _keep_event(self, t: float, name: str, fields: Mapping[str, object]) -> None:
-        own = f'{{"t":{t!r},"event":{encode(name)}'  # of `EventLine.to_line`, likewise
-        others = mapping_text({key: value for key, value in fields.items() if key not in ("t", "event")})
-        self._hold(f"{own}{'}' if others == '{}' else f',{others[1:]}'}\n")
+        others = {key: value for key, value in fields.items() if key not in ("t", "event")}
+        self._hold((t, name, self._converted(others)))
 
     def _keep_wire(self, line: WireLine) -> None:
-        self._hold(f"{encode(line.to_line())}\n")
+        self._held_wire_bytes += len(line.data)
+        self._hold(line)
 
-    def _hold(self, line: str) -> None:
+    def _hold(self, note: "_Note") -> None:
         if self._file is None:
             return
-        self._held.append(line)
-        self._held_bytes += len(line)
-        if self._held_bytes > FLUSH_BYTES:
+        self._held.append(note)
+        if len(self._held) >= HELD_LINES or self._held_wire_bytes > HELD_WIRE_BYTES:
             self.flush()
+
+
+_Note = (
+    tuple[_OpenCall, float | None, Outcome, object, CallError | None]
+    | tuple[float, str, Mapping[str, object]]
+    | TraceHeader
+    | WireLine
+)
+"""What becomes a line: a call with its duration, outcome, result and error; a milestone; the header; bytes."""
+
+_LASTING: Final[set[type]] = {str, int, float, bool, bytes, type(None), uuid.UUID}
+"""Types whose values can be converted later as well as now: they never change, and keep nothing else alive. The API's
+structures and enums come to it as they are met."""
+
+
+def _lasting(value: object) -> object:
+    """The same, if its type is, or turns out to be, `_LASTING`; otherwise its text of now."""
+    kind = type(value)
+    if kind in _LASTING:
+        return value
+    if kind.__module__.startswith("rdpprov.api.") and (attrs.has(kind) or issubclass(kind, enum.Enum)):
+        _LASTING.add(kind)
+        return value
+    return JsonText(json_text(value))
+
+
+def _line_of(note: _Note) -> str:
+    if not isinstance(note, tuple):
+        return encode(note.to_line())
+    if len(note) == 3:
+        t, name, fields = note  # the line of `EventLine.to_line`, put together by hand
+        others = mapping_text(fields)[1:-1]
+        return f'{{"t":{t!r},"event":{encode(name)}{"," if others else ""}{others}}}'
+    opened, d, outcome, result, error = note
+    # The line of `CallLine.to_line`, likewise, for this runs once a call.
+    duration = "" if d is None else f'"d":{d!r},'
+    end = ""
+    if outcome is Outcome.RETURNED:
+        end = f',"result":{json_text(result)}'
+    elif error is not None:
+        end = f',"error":{error_text(error)}'
+    middle = _encoded_names(opened.source, opened.target, opened.call)
+    return f'{{"n":{opened.n},"t":{opened.t!r},{duration}{middle}{mapping_text(opened.args)}{end}}}'
 
 
 @functools.lru_cache(1024)

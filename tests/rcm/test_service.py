@@ -27,6 +27,8 @@ from rdpprov.testing.scripted import (
     ScriptedProvider,
     Takes,
 )
+from rdpprov.traces.format import EventLine, read_trace
+from rdpprov.traces.recorder import TraceDirectory
 
 ANN = {"GetUserCredentials": UserCredential("ann", "right")}
 
@@ -249,6 +251,18 @@ async def test_no_more_people_are_asked_at_once_than_the_limit_says(autojump_clo
         await trio.testing.wait_all_tasks_blocked()
         assert service.logon_desktop_count == 2
     checked(provider)
+
+
+async def test_the_trace_can_be_read_while_a_person_is_asked(autojump_clock, tmp_path):
+    provider = ScriptedProvider()
+    provider.traces = TraceDirectory(tmp_path)
+    async with provider.service():
+        await provider.connect()
+        await provider.logon_desktop()
+        await trio.testing.wait_all_tasks_blocked()
+        (file,) = (path for path in tmp_path.iterdir() if not path.name.startswith("service"))
+        events = {line.event: line.fields for line in read_trace(file).lines if isinstance(line, EventLine)}
+        assert events["desktop"] == {"kind": "logon"}
 
 
 async def test_who_has_no_screen_cannot_be_asked(autojump_clock, checked):

@@ -21,7 +21,8 @@ from rdpprov.errors import E_ABORT, E_FAIL, E_NOTIMPL, E_UNEXPECTED, HResultErro
 from rdpprov.traces.format import REDACTED, CallError, Outcome, TraceHeader, is_secret, read_trace
 from rdpprov.traces.recorder import (
     E_TIMEOUT,
-    FLUSH_BYTES,
+    HELD_LINES,
+    HELD_WIRE_BYTES,
     FileRecorder,
     MemoryRecorder,
     NullRecorder,
@@ -180,8 +181,35 @@ def test_the_file_can_be_read_after_a_failure_but_not_every_e_notimpl_is_one(tmp
 def test_what_is_held_in_memory_is_bounded(tmp_path, clock):
     recorder = recorder_in(tmp_path / "trace.jsonl", clock, wire=True)
     for _ in range(100):
-        recorder.wire("out", bytes(4096))
-    assert (tmp_path / "trace.jsonl").stat().st_size > 100 * 4096 * 4 // 3 - 2 * FLUSH_BYTES
+        recorder.wire("out", bytes(16384))
+    base64 = 100 * 16384 * 4 // 3
+    assert (tmp_path / "trace.jsonl").stat().st_size > base64 - 2 * HELD_WIRE_BYTES
+    recorder = recorder_in(tmp_path / "calls.jsonl", clock)
+    for _ in range(1000):
+        recorder.call("service", "connection", "GetProtocolStatus", {}).returned()
+    assert len((tmp_path / "calls.jsonl").read_bytes().splitlines()) > 1000 - HELD_LINES
+
+
+def test_what_may_change_is_written_as_it_was(tmp_path, clock):
+    recorder = recorder_in(tmp_path / "trace.jsonl", clock)
+    changing = [1]
+    opened = recorder.call("service", "connection", "SomeCall", {"ids": changing})
+    changing.append(2)
+    opened.returned(changing)
+    changing.append(3)
+    recorder.event("milestone", ids=changing)
+    changing.append(4)
+    recorder.flush()
+    call, milestone = read_trace(tmp_path / "trace.jsonl").lines
+    assert (call.args, call.result, milestone.fields) == ({"ids": [1]}, [1, 2], {"ids": [1, 2, 3]})
+
+
+def test_no_secret_waits_in_memory_for_the_file(tmp_path, clock):
+    recorder = recorder_in(tmp_path / "trace.jsonl", clock)
+    recorder.event("milestone", password=CANARY)
+    opened = recorder.call("service", "connection", "SomeCall", {"secret": CANARY})
+    opened.returned()
+    assert CANARY not in repr((recorder._held, opened.args))
 
 
 def test_bytes_are_not_recorded_unless_somebody_asked(clock):
