@@ -6,15 +6,31 @@
     trace_dir = "/var/log/rdpprov"      # record every call of every connection; default: nowhere
     trace_wire = false                  # record the bytes, too
     license = "valid-client"
+    draining = false                    # true: take no new sessions from the start on
 
     [listeners.office]                  # as many as you like
     protocol = "rdp"                    # a name of the entry-point group rdpprov.protocols, or package.module:Class
     listen = "0.0.0.0:3389"
+    max_connections = 100               # at once; default: as many as the protocol's listener allows
     certificate = "office.pem"          # this and all others are the protocol's own keys
     key = "office.key"
 
     [listeners.office.settings]         # what clients of this listener get, whatever they ask for
     disable_clip = true
+    max_idle_time = 30                  # minutes; `rdpprov.api.ConnectionSettings` has all that there is
+
+    [policies.machine]                  # stronger than listeners and clients; read again on SIGHUP
+    max_connect_time = 480              # minutes; `rdpprov.api.Settings` has all that there is
+    disable_cdm = true
+
+    [policies.users.anna]               # where the machine's leave it open; "CORP\\anna": of that domain only
+    max_idle_time = 60
+
+    [policies.groups.staff]             # ... and where the user's own do; the group that comes first here is stronger
+    color_depth = 16
+
+    [policies.accounts.anna]            # ... and where all of these do
+    reset_broken = true
 
     [sessions]
     desktop = "demo"                    # or package.module:Factory
@@ -23,6 +39,7 @@
 
     [limits]                            # rdpprov.rcm.configuration.Limits
     logon_desktop = 120
+    warning = 60                        # seconds before max_idle_time or max_connection_time is over
 
     [accounts]
     users = "users"                     # made with `rdpprov user add`; or: pam = "login"
@@ -41,15 +58,19 @@ from typing import Any
 import attrs
 import platformdirs
 
-from rdpprov.api.structures import ConnectionSettings
+from rdpprov.api.enums import SettingStatus, SettingType
+from rdpprov.api.structures import ConnectionSettings, Setting, Settings
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.configuration import Limits, ListenerConfiguration, ServiceConfiguration, SessionsPolicy
+from rdpprov.rcm.configuration import Limits, ListenerConfiguration, Policies, ServiceConfiguration, SessionsPolicy
+from rdpprov.rcm.settings import merge
 from rdpprov.security.private_files import reason_of
 
 LICENSE_POLICIES = ("valid-client",)
 NOT_BUILT = {"admin": "the admin socket is not built yet", "broker": "the broker is not built yet"}
-NOT_ENFORCED = dict.fromkeys(("max_idle_time", "max_connection_time"), "this time limit is not enforced yet")
-"""Settings that a listener could fix without any effect; better told than ignored."""
+OF_THE_MACHINE = ("keep_alive", "keep_alive_start")
+"""Policies that hold from before anybody is logged on."""
+FLAGS = frozenset(field.name for field in attrs.fields(ConnectionSettings) if isinstance(field.default, bool))
+"""Policies that are true or false, as the settings that they decide."""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +102,7 @@ class Options:
     license: str | None = None
     trace_dir: Path | None = None
     trace_wire: bool = False
+    draining: bool = False
     state_dir: Path | None = None
 
     def of_listener(self) -> dict[str, object]:
@@ -227,6 +249,7 @@ def configure(file: Table | None, options: Options) -> Configuration:
     sessions = top.table("sessions")
     accounts = top.table("accounts")
     own_state_dir, trace_dir, trace_wire = top.path("state_dir"), top.path("trace_dir"), top.flag("trace_wire")
+    draining = top.flag("draining")
     desktop = sessions.text("desktop")
     users, pam = accounts.path("users"), accounts.text("pam")
     state_dir = options.state_dir or own_state_dir or default_state_dir()
@@ -239,6 +262,8 @@ def configure(file: Table | None, options: Options) -> Configuration:
             listeners=_listeners(top.table("listeners"), options, state_dir),
             limits=_limits(top.table("limits")),
             sessions=_sessions(sessions),
+            policies=_policies(top.table("policies")),
+            draining=options.draining or bool(draining),
             license_policy=license_policy,
         ),
         state_dir=state_dir,
@@ -282,13 +307,14 @@ def _listener(name: str, table: Table, given: Mapping[str, object], state_dir: P
     address: dict[str, object] = {}
     if listen := table.text("listen"):
         address["host"], address["port"] = parse_address(f"{table.where}: listen", listen)
+    most = table.number("max_connections", whole=True)
     settings = _fixed_settings(table.table("settings"))
     own = {"state_dir": str(state_dir), **table.rest(), **address, **given}
     chosen = str(own.pop("protocol", protocol or ""))
     if not chosen:
         raise ConfigurationError(f"{table.where}: protocol is missing, expected a name or package.module:Class")
     try:
-        return ListenerConfiguration(name, chosen, own, settings)
+        return ListenerConfiguration(name, chosen, own, settings, None if most is None else int(most))
     except ValueError as error:
         raise ConfigurationError(f"{table.where}: {error}") from error
 
@@ -297,8 +323,6 @@ def _fixed_settings(table: Table) -> dict[str, object]:
     """Fields of `ConnectionSettings` that a listener fixes, each of its field's type and within its range."""
     values: dict[str, object] = {}
     for field in attrs.fields(ConnectionSettings):
-        if field.name in table and field.name in NOT_ENFORCED:
-            raise ConfigurationError(f"{table.where}: {field.name}: {NOT_ENFORCED[field.name]}")
         match field.default:
             case bool():
                 values[field.name] = table.flag(field.name)
@@ -313,6 +337,46 @@ def _fixed_settings(table: Table) -> dict[str, object]:
     except ValueError as error:
         raise ConfigurationError(f"{table.where}: {error}") from error
     return values
+
+
+def _policies(table: Table) -> Policies:
+    given: dict[str, Any] = {"machine": _policy(table.table("machine"), SettingType.MACHINE)}
+    for key, kind in (("users", SettingType.USER), ("groups", SettingType.USER), ("accounts", SettingType.SAM)):
+        policies: dict[str, Settings] = {}
+        for name, inner in table.table(key).tables():
+            if name.casefold() in map(str.casefold, policies):
+                raise ConfigurationError(f"{inner.where}: names that differ only in case are the same")
+            policies[name] = _policy(inner, kind)
+        given[key] = policies
+    table.finish()
+    return Policies(**given)
+
+
+def _policy(table: Table, kind: SettingType) -> Settings:
+    """Policies of one kind: what is named is ENABLED with its value, all else NOTCONFIGURED."""
+    given: dict[str, Any] = {}
+    for field in attrs.fields(Settings):
+        name = field.name
+        if name in OF_THE_MACHINE and kind is not SettingType.MACHINE and name in table:
+            raise ConfigurationError(
+                f"{table.where}: {name}: holds from before anybody is logged on, expected in [policies.machine]"
+            )
+        if isinstance(field.default, bool):
+            value: int | None = table.flag(name)
+        elif isinstance(field.default, Setting):
+            value = table.flag(name) if name in FLAGS else table.whole(name)
+        else:
+            continue
+        if value is None:
+            continue
+        try:
+            given[name] = value if isinstance(field.default, bool) else Setting(SettingStatus.ENABLED, int(value))
+            merge(Settings(**given), ConnectionSettings())  # a connection's setting may have less room than a policy
+        except ValueError as error:
+            reason = str(error).removeprefix("value is ").removeprefix(f"{name} is ")
+            raise ConfigurationError(f"{table.where}: {name} is {reason}") from error
+    table.finish()
+    return Settings(setting_type=kind, **given)
 
 
 def _limits(table: Table) -> Limits:

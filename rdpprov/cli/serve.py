@@ -31,11 +31,14 @@ def serve(
     trace_dir: Path | None = None,
     trace_wire: bool = False,
     tls_keylog: Path | None = None,
+    draining: bool = False,
     admin: str | None = None,
     state_dir: Path | None = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the service. Prints `ready NAME PROTOCOL ADDR:PORT` for each listener when clients can connect.
+
+    SIGHUP: read the policies of the configuration again, and nothing else of it.
 
     Args:
         config: TOML file; options win over it. Those of a listener are for a single one.
@@ -50,6 +53,7 @@ def serve(
         trace_dir: record every call of every connection in files of this directory.
         trace_wire: record the bytes too, without passwords.
         tls_keylog: append TLS secrets to this file, for Wireshark. It lays all traffic open.
+        draining: take no new sessions from the start on; users still get back into theirs.
         admin: address of the admin socket.
         state_dir: where the self-signed certificate and the users file are kept.
         log_level: what to log, on stderr.
@@ -57,24 +61,24 @@ def serve(
     configure_logging(log_level)
     if admin is not None:
         raise ConfigurationError("--admin: the admin socket is not built yet")
-    configuration = configure(
-        None if config is None else read_file(config),
-        Options(
-            listen=listen,
-            protocol=protocol,
-            security=security,
-            cert=cert,
-            key=key,
-            tls_keylog=tls_keylog,
-            desktop=desktop,
-            users=users,
-            license=license,
-            trace_dir=trace_dir,
-            trace_wire=trace_wire,
-            state_dir=state_dir,
-        ),
+    options = Options(
+        listen=listen,
+        protocol=protocol,
+        security=security,
+        cert=cert,
+        key=key,
+        tls_keylog=tls_keylog,
+        desktop=desktop,
+        users=users,
+        license=license,
+        trace_dir=trace_dir,
+        trace_wire=trace_wire,
+        draining=draining,
+        state_dir=state_dir,
     )
-    run_service(configuration, make_authenticator(configuration), _announce)
+    configuration = configure(None if config is None else read_file(config), options)
+    again = None if config is None else lambda: configure(read_file(config), options)
+    run_service(configuration, make_authenticator(configuration), _announce, read_again=again)
 
 
 def make_authenticator(configuration: Configuration) -> PasswordAuthenticator:

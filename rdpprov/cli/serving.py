@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import attrs
 import structlog
 import trio
 
@@ -27,7 +28,11 @@ GARBAGE_THRESHOLDS = (20_000, 10, 10)
 
 
 def run_service(
-    configuration: Configuration, authenticator: Authenticator, announce: Callable[[Sequence[ReadyListener]], None]
+    configuration: Configuration,
+    authenticator: Authenticator,
+    announce: Callable[[Sequence[ReadyListener]], None],
+    *,
+    read_again: Callable[[], Configuration] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then tell every client and stop; a second signal stops at once.
 
@@ -35,6 +40,8 @@ def run_service(
         configuration: all about the service.
         authenticator: who may log on.
         announce: called when clients can connect to every listener.
+        read_again: reads the configuration, whose policies SIGHUP puts in force; None: there is no file, and SIGHUP is
+            left alone.
 
     Raises:
         ConfigurationError: a desktop, a protocol or the directory of traces cannot be had, or a listener cannot start.
@@ -51,13 +58,52 @@ def run_service(
         logon_desktop_factory=logon_desktop_factory(),
         traces=traces,
     )
-    trio.run(_serve, service, announce)
+    policies = None if read_again is None else PoliciesFile(service, configuration, read_again)
+    trio.run(_serve, service, announce, policies)
 
 
-async def _serve(service: RemoteConnectionManager, announce: Callable[[Sequence[ReadyListener]], None]) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+class PoliciesFile:
+    """Where the policies of a running service are from.
+
+    Args:
+        service: that they hold for.
+        configuration: that it was started with.
+        read: reads the file.
+    """
+
+    def __init__(
+        self, service: RemoteConnectionManager, configuration: Configuration, read: Callable[[], Configuration]
+    ) -> None:
+        self._service = service
+        self._configuration = configuration
+        self._read = read
+        self._one_at_a_time = trio.Lock()
+
+    async def read_again(self) -> None:
+        """Put the file's policies in force. If anything in it is wrong, those of now stay, and the log says why."""
+        async with self._one_at_a_time:
+            try:
+                read = await trio.to_thread.run_sync(self._read)
+            except ConfigurationError as error:
+                log.error("policies not read, those of before stay in force", reason=str(error))
+                return
+            await self._service.set_policies(read.service.policies)
+            log.info("policies read again")
+            policies = self._configuration.service.policies
+            if attrs.evolve(read, service=attrs.evolve(read.service, policies=policies)) != self._configuration:
+                log.warning("the configuration has other changes too, which need a restart")
+
+
+async def _serve(
+    service: RemoteConnectionManager,
+    announce: Callable[[Sequence[ReadyListener]], None],
+    policies: PoliciesFile | None,
+) -> None:
+    # Without a file SIGHUP stays what it is: the end of a program whose terminal is gone.
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if policies and sys.platform != "win32" else [])]
+    with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, signals, service, nursery.cancel_scope)
+            nursery.start_soon(_obey_signals, signals, service, policies, nursery)
             async with trio.open_nursery() as serving:
                 listeners = await serving.start(service.serve)
                 _let_garbage_lie()
@@ -76,15 +122,18 @@ def _let_garbage_lie() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
-async def _stop_on_signal(
-    signals: AsyncIterator[int], service: RemoteConnectionManager, scope: trio.CancelScope
+async def _obey_signals(
+    signals: AsyncIterator[int], service: RemoteConnectionManager, policies: PoliciesFile | None, nursery: trio.Nursery
 ) -> None:
     asked = False
     async for number in signals:
         name = signal.Signals(number).name
+        if policies is not None and name == "SIGHUP":
+            nursery.start_soon(policies.read_again)
+            continue
         if asked:
             log.warning("stopping at once", signal=name)
-            scope.cancel()
+            nursery.cancel_scope.cancel()
         else:
             log.info("stopping", signal=name)
             service.request_stop()

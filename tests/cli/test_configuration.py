@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdpprov.api.enums import SettingStatus, SettingType
+from rdpprov.api.structures import Setting, Settings
 from rdpprov.cli.configuration import Options, configure, parse_address, read_file
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.configuration import Limits
+from rdpprov.rcm.configuration import Limits, Policies
 
 
 @pytest.fixture
@@ -66,6 +68,65 @@ def test_a_whole_file(configured):
     assert configuration.service.limits == attrs.evolve(Limits(), logon_desktop=1.5, logon_desktops=3)
     assert configuration.service.sessions.disconnected_limit == 3600
     assert not configuration.service.sessions.single_session_per_user
+
+
+def test_policies_limits_and_draining(configured):
+    configuration = configured(
+        """
+        draining = true
+        [listeners.a]
+        protocol = "rdp"
+        max_connections = 7
+        [listeners.a.settings]
+        max_idle_time = 30
+        max_connection_time = 480
+        [limits]
+        warning = 30
+        [policies.machine]
+        disable_clip = true
+        disable_cdm = false
+        max_idle_time = 0
+        keep_alive = 5
+        keep_alive_start = true
+        [policies.users."CORP\\\\Anna"]
+        max_connect_time = 60
+        [policies.groups.staff]
+        color_depth = 16
+        [policies.groups.guests]
+        reset_broken = true
+        [policies.accounts.anna]
+        encryption_level = 3
+        """
+    )
+    service = configuration.service
+    assert service.draining
+    (listener,) = service.listeners
+    assert listener.max_connections == 7
+    assert "max_connections" not in listener.options
+    assert listener.settings == {"max_idle_time": 30, "max_connection_time": 480}
+    assert service.limits.warning == 30
+
+    def enabled(value):
+        return Setting(SettingStatus.ENABLED, value)
+
+    assert service.policies == Policies(
+        machine=Settings(
+            setting_type=SettingType.MACHINE,
+            disable_clip=enabled(1),
+            disable_cdm=enabled(0),
+            max_idle_time=enabled(0),
+            keep_alive=enabled(5),
+            keep_alive_start=True,
+        ),
+        users={"corp\\anna": Settings(setting_type=SettingType.USER, max_connect_time=enabled(60))},
+        groups={
+            "staff": Settings(setting_type=SettingType.USER, color_depth=enabled(16)),
+            "guests": Settings(setting_type=SettingType.USER, reset_broken=enabled(1)),
+        },
+        accounts={"anna": Settings(setting_type=SettingType.SAM, encryption_level=enabled(3))},
+    )
+    assert list(service.policies.groups) == ["staff", "guests"]
+    assert configure(None, Options(draining=True)).service.draining
 
 
 def test_an_empty_file_is_the_service_with_nothing_configured(configured):
@@ -159,8 +220,41 @@ def test_a_listener_of_options_is_named_after_its_protocol():
             "[listeners.a.settings]: unknown key 'listener_settings'",
         ),
         (
-            "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\nmax_idle_time = 30",
-            "[listeners.a.settings]: max_idle_time: this time limit is not enforced yet",
+            "[listeners.a]\nprotocol = 'rdp'\nmax_connections = 0",
+            "[listeners.a]: max_connections is 0, expected a whole number, more than 0",
+        ),
+        ("draining = 1", "draining is 1, expected true or false"),
+        ("policies = 1", "policies is 1, expected a table"),
+        ("[policies.user.ann]", "[policies]: unknown key 'user'; did you mean 'users'?"),
+        ("[policies.users]\nann = 1", "[policies.users]: ann is 1, expected a table"),
+        (
+            "[policies.machine]\nmax_connection_time = 1",
+            "[policies.machine]: unknown key 'max_connection_time'; did you mean 'max_connect_time'?",
+        ),
+        ("[policies.machine]\nsetting_type = 1", "[policies.machine]: unknown key 'setting_type'"),
+        (
+            "[policies.groups.staff]\ndisable_clip = 1",
+            "[policies.groups.staff]: disable_clip is 1, expected true or false",
+        ),
+        (
+            "[policies.users.ann]\nmax_idle_time = 1.5",
+            "[policies.users.ann]: max_idle_time is 1.5, expected a whole number",
+        ),
+        (
+            "[policies.users.ann]\nmax_idle_time = -1",
+            "[policies.users.ann]: max_idle_time is -1, not in 0..4294967295",
+        ),
+        (
+            "[policies.accounts.ann]\ncolor_depth = 70000",
+            "[policies.accounts.ann]: color_depth is 70000, not in 0..65535",
+        ),
+        (
+            "[policies.users.ann]\nkeep_alive = 5",
+            "[policies.users.ann]: keep_alive: holds from before anybody is logged on, expected in [policies.machine]",
+        ),
+        (
+            "[policies.users.ann]\n[policies.users.Ann]",
+            "[policies.users.Ann]: names that differ only in case are the same",
         ),
         (
             "[listeners.a]\nprotocol = 'rdp'\n[listeners.a.settings]\ndisable_clp = true",

@@ -152,6 +152,34 @@ def test_every_listener_of_a_configuration_is_announced(running, home):
     stop(process)
 
 
+def test_sighup_reads_the_policies_again_and_a_bad_file_keeps_the_old_ones(running, home):
+    file = home / "serve.toml"
+    listener = '[listeners.a]\nprotocol = "rdp"\nlisten = "127.0.0.1:0"\n'
+    file.write_text(listener + "[policies.machine]\ndisable_clip = true\n")
+    process = running("serve", "serve.toml")
+    ready(process)
+    logged = []
+
+    def hang_up(text, until):
+        file.write_text(text)
+        process.send_signal(signal.SIGHUP)
+        logged.append(json.loads(process.stderr.readline()))
+        while logged[-1]["event"] != until:
+            logged.append(json.loads(process.stderr.readline()))
+
+    hang_up(listener + "[policies.machine]\ndisable_clip = false\n", "policies read again")
+    assert next(line for line in logged if line["event"] == "policies changed")["kinds"] == ["MACHINE"]
+    hang_up(listener + "[policies.machine]\ndisable_clp = true\n", "policies not read, those of before stay in force")
+    assert logged[-1]["reason"] == (
+        "serve.toml: [policies.machine]: unknown key 'disable_clp'; did you mean 'disable_clip'?"
+    )
+    hang_up("[limits]\nwarning = 5\n" + file.read_text().replace("clp", "clip"), "policies read again")
+    assert json.loads(process.stderr.readline())["event"] == (
+        "the configuration has other changes too, which need a restart"
+    )
+    stop(process)
+
+
 def test_the_demo_prints_what_to_paste_and_takes_the_next_free_port(running, home):
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
