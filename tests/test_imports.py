@@ -43,6 +43,8 @@ SIDEWAYS = {
     ("broker", "sessions.base"): "what a desktop is",
     ("client", "sessions.base"): "what a desktop is",
     ("cli", "testing"): "check-provider, and replaying traces",
+    ("cli", "admin"): "serve starts the admin socket, and the commands ask it",
+    ("cli", "web"): "serve starts the web listener",
 }
 
 SANS_IO = frozenset({"trio", "socket", "ssl", "time", "random", "secrets"})
