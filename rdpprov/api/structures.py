@@ -30,12 +30,14 @@ _ULONG = 0xFFFFFFFF
 
 def unsigned(bits: int, default: int = 0) -> Any:
     """A field for an unsigned integer of ``bits`` bits."""
-    return attrs.field(default=default, validator=_range(0, (1 << bits) - 1))
+    bounds = 0, (1 << bits) - 1
+    return attrs.field(default=default, validator=_range(*bounds), metadata={"range": bounds})
 
 
 def signed(bits: int, default: int = 0) -> Any:
     """A field for a signed integer of ``bits`` bits."""
-    return attrs.field(default=default, validator=_range(-(1 << (bits - 1)), (1 << (bits - 1)) - 1))
+    bounds = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return attrs.field(default=default, validator=_range(*bounds), metadata={"range": bounds})
 
 
 def text(length: int, *, secret: bool = False) -> Any:
@@ -46,7 +48,7 @@ def text(length: int, *, secret: bool = False) -> Any:
         if len(value) * 2 > length and len(value.encode("utf-16-le", "surrogatepass")) > 2 * length:
             raise ValueError(f"{attribute.name} is longer than {length} UTF-16 units")
 
-    return attrs.field(default="", validator=fits, repr=not secret, metadata={"secret": True} if secret else None)
+    return attrs.field(default="", validator=fits, repr=not secret, metadata=_limited(length, secret))
 
 
 def opaque(length: int, *, secret: bool = False) -> Any:
@@ -56,7 +58,7 @@ def opaque(length: int, *, secret: bool = False) -> Any:
         if len(value) > length:
             raise ValueError(f"{attribute.name} is longer than {length} bytes")
 
-    return attrs.field(default=b"", validator=fits, repr=not secret, metadata={"secret": True} if secret else None)
+    return attrs.field(default=b"", validator=fits, repr=not secret, metadata=_limited(length, secret))
 
 
 def at_most(count: int, item: Any = None) -> Any:
@@ -69,7 +71,12 @@ def at_most(count: int, item: Any = None) -> Any:
             for one in value:
                 item(instance, attribute, one)
 
-    return attrs.field(default=(), validator=fits)
+    return attrs.field(default=(), validator=fits, metadata={"length": count, "item": item})
+
+
+def _limited(length: int, secret: bool) -> dict[str, object]:
+    """What a field says of itself to those that make values for it, or write them down."""
+    return {"length": length, "secret": True} if secret else {"length": length}
 
 
 def _range(low: int, high: int) -> Any:

@@ -236,6 +236,7 @@ class Run:
         default: object = REQUIRED,
         blame: str | None = None,
         late: str | None = None,
+        may_refuse: bool = False,
     ) -> Any:
         """Make one call of the service.
 
@@ -245,6 +246,7 @@ class Run:
             default: what is returned after E_NOTIMPL, and after a failure that the service survives.
             blame: the rule that is broken if the call fails, where it is a special one.
             late: the rule that is broken if the call does not return, likewise.
+            may_refuse: every HRESULT is an answer here.
 
         Raises:
             CannotGoOnError: it broke a rule.
@@ -259,7 +261,9 @@ class Run:
         except HResultError as error:
             self.kit.observer.told(f"the reason of an error in {name}", error.reason)
             not_implemented = error.hresult == E_NOTIMPL
-            survived = row is None or (row.not_implemented if not_implemented else row.failed) is not Effect.DROP
+            survived = (
+                may_refuse or row is None or (row.not_implemented if not_implemented else row.failed) is not Effect.DROP
+            )
             if survived and (default is not REQUIRED or not_implemented):
                 self._passed(blame, late, is_notification)
                 return None if default is REQUIRED else default
@@ -283,7 +287,7 @@ class Run:
             self.findings.require(
                 "answers-have-their-types",
                 isinstance(answer, row.returns),
-                f"{name} returned {type(answer).__name__}, expected {row.returns.__name__}",
+                f"{name} returned {type(answer).__name__}, expected {getattr(row.returns, '__name__', row.returns)}",
             )
         return answer
 

@@ -64,7 +64,7 @@ async def _unknown_levels(run: Run) -> None:
     listener = run.listenings[0].listener
     for level in (ListenerSettingLevel.INVALID, 0x7FFF):
         rule = "unknown-settings-level-is-answered"
-        await run.call(listener.get_settings, level, default=ListenerSettings(), blame=rule)
+        await run.call(listener.get_settings, level, default=ListenerSettings(), blame=rule, may_refuse=True)
 
 
 async def _listens(run: Run, rule: str = "started-means-listening") -> None:
