@@ -170,6 +170,8 @@ async def _play(check: Check) -> bool:
     """All scenarios; whether some could not be played to their end."""
     stopped = False
     for scenario in SCENARIOS:
+        if scenario.needs_all and check.findings.failures:
+            return True
         try:
             await _one(check, scenario)
         except CannotGoOnError:

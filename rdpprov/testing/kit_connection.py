@@ -275,7 +275,8 @@ class DrivenConnection:
 
     async def close(self) -> None:
         """Close, and what has to be true after it."""
-        await self.run.call(self.connection.close, default=None, late="close-returns")
+        blame = "close-comes-at-any-step" if self.session is None else None
+        await self.run.call(self.connection.close, default=None, late="close-returns", blame=blame)
         self.run.findings.check("close-returns", True)
         self.callback.is_closed = True
         relay = self.guest.relay

@@ -216,8 +216,9 @@ async def _relay_to(address: tuple[str, int] | None) -> AsyncIterator[Relay | No
 class Run:
     """One manager's life. Made by `running`."""
 
-    def __init__(self, check: Check, nursery: trio.Nursery) -> None:
+    def __init__(self, check: Check, nursery: trio.Nursery, starting: str) -> None:
         self.kit = check
+        self._starting = starting
         self.findings = check.findings
         self.nursery = nursery
         self.manager: ProtocolManager
@@ -225,7 +226,7 @@ class Run:
         self._arrived: list[Arrival] = []
         self._is_up = False
         self.blamed_for_the_listener = "start-listen-stays"
-        """The rule that a listener breaks which ends by itself."""
+        """The rule that a listener breaks which fails."""
 
     # Calls
 
@@ -267,13 +268,13 @@ class Run:
             if survived and (default is not REQUIRED or not_implemented):
                 self._passed(blame, late, is_notification)
                 return None if default is REQUIRED else default
-            rule = blame or ("starts" if not self._arrived else "good-client-gets-in")
+            rule = blame or (self._starting if not self._arrived else "good-client-gets-in")
             self.findings.require(rule, False, f"{name} raised {error}, at {place_of(error)}")
         except Exception as error:
             self.kit.observer.told(f"an exception of {name}", str(error))
             raised = unwrapped(error)
             if isinstance(raised, ConfigurationError | OSError) and not self._is_up:
-                self.findings.require("starts", False, f"{name} raised {type(raised).__name__}: {raised}")
+                self.findings.require(self._starting, False, f"{name} raised {type(raised).__name__}: {raised}")
             self.findings.require(
                 blame or "failures-are-hresults",
                 False,
@@ -329,7 +330,7 @@ class Run:
             self.check_signatures(listener)
             await self.call(listener.get_settings, ListenerSettingLevel.LEVEL_1, default=ListenerSettings())
             await self._listen(listener)
-        self.findings.check("starts", True)
+        self.findings.check(self._starting, True)
         self._is_up = True
 
     async def _listen(self, listener: ProtocolListener) -> None:
@@ -383,7 +384,7 @@ class Run:
                 task_status.started()  # or nursery.start raises, and nobody could tell why
             elif said and not listening.is_stopping and not listening.scope.cancel_called:
                 seen = "start_listen returned, and StopListen had not been called"
-                self.findings.check(self.blamed_for_the_listener, False, seen)
+                self.findings.check("start-listen-stays", False, seen)
         finally:
             listening.ended.set()
 
@@ -445,7 +446,7 @@ class Run:
             CannotGoOnError: it has not; ``rule`` is broken.
         """
         arrival = None
-        with trio.move_on_after(self.kit.patience):
+        with trio.move_on_after(2 * self.kit.patience):  # GetLogonErrorRedirector may take its time, too
             arrival = await guest.listening.arrivals.receive()
         if arrival is None:
             await trio.sleep(self.kit.settle)
@@ -454,7 +455,7 @@ class Run:
             self.findings.require(
                 rule,
                 False,
-                f"{why}no OnConnected within {self.kit.patience:g} s of the client's arrival{failure}",
+                f"{why}no OnConnected within {2 * self.kit.patience:g} s of the client's arrival{failure}",
             )
             raise CannotGoOnError(rule)
         self.findings.check(rule, True)
@@ -523,8 +524,13 @@ class Run:
 
 
 @asynccontextmanager
-async def running(check: Check, listeners: int = 1) -> AsyncIterator[Run]:
+async def running(check: Check, listeners: int = 1, starting: str = "starts") -> AsyncIterator[Run]:
     """A provider that is started, and stopped at the end of the block; then it is looked at what is left.
+
+    Args:
+        check: of what.
+        listeners: how many.
+        starting: the rule that is broken if it does not start.
 
     Raises:
         CannotGoOnError: a rule was broken that nothing can follow.
@@ -535,7 +541,7 @@ async def running(check: Check, listeners: int = 1) -> AsyncIterator[Run]:
         scope = trio.CancelScope()
         with scope:
             async with trio.open_nursery() as nursery:
-                run = Run(check, nursery)
+                run = Run(check, nursery, starting)
                 try:
                     await run.start(listeners)
                     yield run

@@ -47,6 +47,14 @@ class CheckedManager(ProtocolManager):
         raise NotImplementedByProvider("CreateListener")
 
 
+def serving_checked(manager: type[ProtocolManager]) -> list[ProtocolListener]:
+    """From now on, in this context, `CheckedManager` stands for that class; what it makes will be in the list."""
+    _CHECKED.set(manager)
+    made: list[ProtocolListener] = []
+    _MADE.set(made)
+    return made
+
+
 class TypingLogonDesktop(PanelLogonDesktop):
     """A logon desktop where the check's user types at once."""
 
@@ -63,9 +71,7 @@ class TypingLogonDesktop(PanelLogonDesktop):
 
 async def real_service(check: Check) -> None:
     """A client logs on, leaves, and comes back; the service stops."""
-    _CHECKED.set(check.manager)
-    made: list[ProtocolListener] = []
-    _MADE.set(made)
+    made = serving_checked(check.manager)
     traces = MemoryTraces()
     credential = UserCredential(check.user, check.password)
 

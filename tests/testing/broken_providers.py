@@ -186,7 +186,7 @@ class WaitsForItsClients(Listener):
 class GoesOnAccepting(Listener):
     async def stop_listen(self):
         async def stop_when_nobody_is_left():
-            while len(self.clients.child_tasks) > 2:  # noqa: ASYNC110 - nobody else tells
+            while len(self.clients.child_tasks) > 1:  # noqa: ASYNC110 - nobody else tells
                 await trio.sleep(0.01)
             self.accepting.cancel()
 
@@ -289,6 +289,7 @@ class RecyclesConnections(Listener):
         if self.recycled is None:
             self.recycled = self.make_connection(stream)
         else:
+            await trio.aclose_forcefully(self.recycled.stream)
             self.recycled.__init__(stream)
         await self.recycled.serve(self.callback)
 
@@ -462,9 +463,12 @@ class WaitsForAGoodbye(Connection):
 
 @breaks("close-lets-the-client-go")
 class ForgetsItsSocket(Connection):
-    async def close(self):
-        self.say("BYE")
-        self.served.set()
+    forgotten = []  # noqa: RUF012 - for all
+
+    async def hang_up(self):
+        if self.over.is_set():
+            self.forgotten.append(self.stream.socket.dup())
+        await super().hang_up()
 
 
 @breaks("close-comes-at-any-step")

@@ -122,8 +122,12 @@ class Connection(api.ProtocolConnection):
         except (ValueError, trio.TooSlowError, api.HResultError, *GONE):
             pass
         finally:
+            with trio.CancelScope(shield=True):
+                await self.hang_up()
             self.served.set()
-            await trio.aclose_forcefully(self.stream)
+
+    async def hang_up(self):
+        await trio.aclose_forcefully(self.stream)
 
     async def connected(self, listener_callback):
         return await listener_callback.on_connected(self, api.ConnectionSettings(user_name=self.user))

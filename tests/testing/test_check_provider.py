@@ -9,7 +9,7 @@ from rdpprov.providers.rdp.manager import RdpManager
 from rdpprov.testing.check_provider import Status, check_provider
 from rdpprov.testing.known_clients import RDP
 from rdpprov.testing.rules import BY_NAME, RULES
-from tests.testing.broken_providers import BROKEN
+from tests.testing.broken_providers import BROKEN, ForgetsItsSocket
 from tests.testing.minimal_provider import MinimalManager
 
 PATIENCE = 1.0
@@ -17,6 +17,7 @@ PATIENCE = 1.0
 # A mistake may be seen from two sides. Who it is, and the other side.
 ALSO = {
     "devices-are-let-go": {"input-reaches-the-session"},
+    "close-lets-the-client-go": {"nothing-left-behind"},
 }
 
 
@@ -28,6 +29,13 @@ def test_the_minimal_provider_passes_every_rule(capfd):
     report = check(MinimalManager)
     assert report.named(Status.PASSED) == tuple(rule.name for rule in RULES), report.to_text()
     assert capfd.readouterr() == ("", "")  # and nothing is said about it
+
+
+@pytest.fixture(autouse=True)
+def _forgotten_sockets_are_closed():
+    yield
+    while ForgetsItsSocket.forgotten:
+        ForgetsItsSocket.forgotten.pop().close()
 
 
 @pytest.mark.parametrize("rule", BY_NAME)
