@@ -60,6 +60,8 @@ class Person:
     """Something has happened after which the service may let it go."""
     leaves: trio.Event = attrs.field(factory=trio.Event)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    nursery: trio.Nursery | None = None
+    """While it is there."""
 
 
 class Stage:
@@ -153,10 +155,15 @@ class Stage:
     async def use(self, person: Person) -> None:
         """The client's user does something."""
         use = getattr(person.client, "use", None)
-        if use is not None:
-            # One that waits for what does not come (a client that was never let on) has waited long enough.
-            with trio.move_on_after(0), contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        if use is None or person.nursery is None:
+            return
+
+        async def use_it() -> None:  # a client that was never let on may wait for that as long as it is there
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await use()
+
+        person.nursery.start_soon(use_it)
+        await trio.lowlevel.checkpoint()
 
     async def type(self, user: str, password: str) -> None:
         """Somebody types on the logon desktop that came last."""
@@ -279,10 +286,14 @@ class Stage:
                         "options": self._options,
                     }
                     async with self._client.connected(**knowledge) as person.client:
+                        person.nursery = nursery
                         await person.leaves.wait()
+                        person.nursery = None
                     nursery.cancel_scope.cancel()
         except Exception:  # a client that the service drops may fail as it likes
             person.client = None
+        finally:
+            person.nursery = None
 
 
 class StageThread:

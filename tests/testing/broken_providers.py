@@ -4,6 +4,7 @@ Each is the minimal provider with one of its classes replaced by a subclass in w
 """
 
 import logging
+import os
 import time
 
 import trio
@@ -467,7 +468,7 @@ class ForgetsItsSocket(Connection):
 
     async def hang_up(self):
         if self.over.is_set():
-            self.forgotten.append(self.stream.socket.dup())
+            self.forgotten.append(os.dup(self.stream.socket.fileno()))
         await super().hang_up()
 
 

@@ -1,6 +1,7 @@
 """The conformance kit: what is right passes, and every rule has a provider that breaks it, and only it."""
 
 import json
+import os
 
 import pytest
 import trio
@@ -35,9 +36,11 @@ def test_the_minimal_provider_passes_every_rule(capfd):
 def _forgotten_sockets_are_closed():
     yield
     while ForgetsItsSocket.forgotten:
-        ForgetsItsSocket.forgotten.pop().close()
+        os.close(ForgetsItsSocket.forgotten.pop())
 
 
+# Some of them leave sockets to the garbage collector, which is their mistake and not the kit's.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("rule", BY_NAME)
 def test_a_provider_that_breaks_one_rule_is_caught_by_its_name(rule):
     report = check(BROKEN[rule])
