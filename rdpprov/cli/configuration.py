@@ -44,6 +44,9 @@
     [accounts]
     users = "users"                     # made with `rdpprov user add`; or: pam = "login"
 
+    [admin]
+    socket = "/run/rdpprov/admin.sock"  # or "none"; default: admin.sock in the state directory
+
 Relative paths start at the working directory, in the file as in options: a protocol's own keys may be paths, too, and
 nobody but the protocol knows.
 """
@@ -58,6 +61,7 @@ from typing import Any
 import attrs
 import platformdirs
 
+from rdpprov.admin.place import IS_POSSIBLE, NONE, default_place
 from rdpprov.api.enums import SettingStatus, SettingType
 from rdpprov.api.structures import ConnectionSettings, Setting, Settings
 from rdpprov.errors import ConfigurationError
@@ -66,7 +70,7 @@ from rdpprov.rcm.settings import merge
 from rdpprov.security.private_files import reason_of
 
 LICENSE_POLICIES = ("valid-client",)
-NOT_BUILT = {"admin": "the admin socket is not built yet", "broker": "the broker is not built yet"}
+NOT_BUILT = {"broker": "the broker is not built yet"}
 OF_THE_MACHINE = ("keep_alive", "keep_alive_start")
 """Policies that hold from before anybody is logged on."""
 FLAGS = frozenset(field.name for field in attrs.fields(ConnectionSettings) if isinstance(field.default, bool))
@@ -85,6 +89,8 @@ class Configuration:
     users: Path
     pam: str | None = None
     """A PAM service, which takes the place of `users`."""
+    admin: Path | None = None
+    """Where the admin socket lies; None: there is none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +109,8 @@ class Options:
     trace_dir: Path | None = None
     trace_wire: bool = False
     draining: bool = False
+    admin: str | None = None
+    """A path, or ``none``."""
     state_dir: Path | None = None
 
     def of_listener(self) -> dict[str, object]:
@@ -248,6 +256,8 @@ def configure(file: Table | None, options: Options) -> Configuration:
     # The file is read whole, also where an option wins: what is wrong in it is to be said in any case.
     sessions = top.table("sessions")
     accounts = top.table("accounts")
+    admin = top.table("admin")
+    admin_socket = admin.text("socket")
     own_state_dir, trace_dir, trace_wire = top.path("state_dir"), top.path("trace_dir"), top.flag("trace_wire")
     draining = top.flag("draining")
     desktop = sessions.text("desktop")
@@ -271,10 +281,18 @@ def configure(file: Table | None, options: Options) -> Configuration:
         trace_wire=options.trace_wire or bool(trace_wire),
         users=options.users or users or default_users_file(state_dir),
         pam=None if options.users else pam,
+        admin=_admin(options.admin or admin_socket, state_dir),
     )
     accounts.finish()
+    admin.finish()
     top.finish()
     return configuration
+
+
+def _admin(text: str | None, state_dir: Path) -> Path | None:
+    if text is None:
+        return default_place(state_dir) if IS_POSSIBLE else None
+    return None if text == NONE else Path(text).expanduser()
 
 
 def _license(top: Table, options: Options) -> str:

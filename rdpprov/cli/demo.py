@@ -29,6 +29,7 @@ def demo(
     port: int | None = None,
     trace_dir: Path | None = None,
     tls_keylog: Path | None = None,
+    admin: str | None = None,
     state_dir: Path | None = None,
     log_level: LogLevel = "warning",
 ) -> None:
@@ -38,7 +39,9 @@ def demo(
         port: on 127.0.0.1; default: 3389, or the next that is free.
         trace_dir: record every call of every connection in files of this directory.
         tls_keylog: append TLS secrets to this file, for Wireshark.
-        state_dir: where the self-signed certificate is kept.
+        admin: the admin socket for `rdpprov sessions` and its like: a path, or none; default: in the state directory,
+            unless another service has one there.
+        state_dir: where the self-signed certificate and the admin socket are kept.
         log_level: what to log, on stderr.
     """
     configure_logging(log_level)
@@ -47,12 +50,22 @@ def demo(
     configuration = configure(
         None,
         Options(
-            listen=f"{HOST}:{port}", protocol="rdp", tls_keylog=tls_keylog, trace_dir=trace_dir, state_dir=state_dir
+            listen=f"{HOST}:{port}",
+            protocol="rdp",
+            tls_keylog=tls_keylog,
+            trace_dir=trace_dir,
+            admin=admin,
+            state_dir=state_dir,
         ),
     )
     password = "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
     authenticator = FileAuthenticator(UserIndex([User.new(USER, password)]))
-    run_service(configuration, authenticator, lambda listeners: _announce(listeners, password))
+    run_service(
+        configuration,
+        authenticator,
+        lambda listeners: _announce(listeners, password),
+        needs_admin=admin is not None,  # two demos at once are nothing unusual
+    )
 
 
 def free_port(first: int = FIRST_PORT) -> int:

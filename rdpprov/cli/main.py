@@ -27,6 +27,10 @@ app = App(
 # By name, so that a command imports only what it needs itself: the demo is to be ready at once.
 app.command("rdpprov.cli.demo:demo", name="demo", help="A drawn desktop on loopback, with nothing to configure.")
 app.command("rdpprov.cli.serve:serve", name="serve", help="Run the service.")
+app.command("rdpprov.cli.sessions:app", name="sessions", help="Who is logged on, and what to do about it.")
+app.command("rdpprov.cli.listeners:listeners", name="listeners", help="Where the service listens.")
+app.command("rdpprov.cli.drain:drain", name="drain", help="Let the service run dry.")
+app.command("rdpprov.cli.watch:watch", name="watch", help="What happens in the service, as it happens.")
 app.command("rdpprov.cli.user:app", name="user", help="Who may log on: the users file.")
 app.command("rdpprov.cli.trace:app", name="trace", help="Check, show, draw and replay recorded traces.")
 app.command("rdpprov.cli.check_provider:check_provider", name="check-provider", help="Check a provider of your own.")

@@ -54,13 +54,11 @@ def serve(
         trace_wire: record the bytes too, without passwords.
         tls_keylog: append TLS secrets to this file, for Wireshark. It lays all traffic open.
         draining: take no new sessions from the start on; users still get back into theirs.
-        admin: address of the admin socket.
-        state_dir: where the self-signed certificate and the users file are kept.
+        admin: the admin socket for `rdpprov sessions` and its like: a path, or none; default: in the state directory.
+        state_dir: where the self-signed certificate, the users file and the admin socket are kept.
         log_level: what to log, on stderr.
     """
     configure_logging(log_level)
-    if admin is not None:
-        raise ConfigurationError("--admin: the admin socket is not built yet")
     options = Options(
         listen=listen,
         protocol=protocol,
@@ -74,6 +72,7 @@ def serve(
         trace_dir=trace_dir,
         trace_wire=trace_wire,
         draining=draining,
+        admin=admin,
         state_dir=state_dir,
     )
     configuration = configure(None if config is None else read_file(config), options)

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ import attrs
 import structlog
 import trio
 
+from rdpprov.admin.place import PlaceTakenError, listening_at
+from rdpprov.admin.server import serve_admin
 from rdpprov.api.authenticator import Authenticator
 from rdpprov.cli.configuration import Configuration
 from rdpprov.errors import ConfigurationError
@@ -32,6 +35,7 @@ def run_service(
     authenticator: Authenticator,
     announce: Callable[[Sequence[ReadyListener]], None],
     *,
+    needs_admin: bool = True,
     read_again: Callable[[], Configuration] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then tell every client and stop; a second signal stops at once.
@@ -40,11 +44,13 @@ def run_service(
         configuration: all about the service.
         authenticator: who may log on.
         announce: called when clients can connect to every listener.
+        needs_admin: without its admin socket it is not to run.
         read_again: reads the configuration, whose policies SIGHUP puts in force; None: there is no file, and SIGHUP is
             left alone.
 
     Raises:
-        ConfigurationError: a desktop, a protocol or the directory of traces cannot be had, or a listener cannot start.
+        ConfigurationError: a desktop, a protocol, the directory of traces or the admin socket cannot be had, or a
+            listener cannot start.
     """
     desktop_factory = load_desktop_factory(configuration.desktop)
     for listener in configuration.service.listeners:
@@ -59,7 +65,9 @@ def run_service(
         traces=traces,
     )
     policies = None if read_again is None else PoliciesFile(service, configuration, read_again)
-    trio.run(_serve, service, announce, policies)
+    with contextlib.ExitStack() as stack:
+        admin = _listen_for_administrators(configuration.admin, stack, needed=needs_admin)
+        trio.run(_serve, service, announce, policies, admin)
 
 
 class PoliciesFile:
@@ -98,6 +106,7 @@ async def _serve(
     service: RemoteConnectionManager,
     announce: Callable[[Sequence[ReadyListener]], None],
     policies: PoliciesFile | None,
+    admin: socket.socket | None,
 ) -> None:
     # Without a file SIGHUP stays what it is: the end of a program whose terminal is gone.
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if policies and sys.platform != "win32" else [])]
@@ -106,9 +115,25 @@ async def _serve(
             nursery.start_soon(_obey_signals, signals, service, policies, nursery)
             async with trio.open_nursery() as serving:
                 listeners = await serving.start(service.serve)
+                if admin is not None:
+                    nursery.start_soon(serve_admin, service.administration, admin)
                 _let_garbage_lie()
                 announce(listeners)
             nursery.cancel_scope.cancel()
+
+
+def _listen_for_administrators(
+    place: Path | None, stack: contextlib.ExitStack, *, needed: bool
+) -> socket.socket | None:
+    if place is None:
+        return None
+    try:
+        return stack.enter_context(listening_at(place))
+    except PlaceTakenError:
+        if needed:
+            raise
+        log.warning("no admin socket, for another service has it", path=str(place))
+        return None
 
 
 def _let_garbage_lie() -> None:

@@ -263,7 +263,7 @@ def test_a_listener_of_options_is_named_after_its_protocol():
         (f"[listeners.{'x' * 33}]\nprotocol = 'rdp'", f"[listeners.{'x' * 33}]: listener name"),
         ("license = 'issue'", "license: 'issue', not built yet"),
         ("license = 'none'", "license: 'none', expected valid-client"),
-        ("[admin]", "[admin]: the admin socket is not built yet"),
+        ("[admin]\nsockt = 1", "[admin]: unknown key 'sockt'; did you mean 'socket'?"),
         ("[broker]", "[broker]: the broker is not built yet"),
     ],
 )

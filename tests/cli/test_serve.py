@@ -52,7 +52,8 @@ LISTEN = ("--listen", "127.0.0.1:0")
         (["--listen", "3389"], "--listen: '3389', expected ADDR:PORT, such as 0.0.0.0:3389 or [::1]:3389"),
         (["--log-level", "loud"], 'Invalid value "loud" for --log-level.'),
         (["no.toml"], "configuration no.toml: no such file or directory"),
-        (["--admin", "127.0.0.1:1"], "--admin: the admin socket is not built yet"),
+        ([*LISTEN, "--admin", "key.pem/admin.sock"], "directory key.pem: file exists"),
+        ([*LISTEN, "--admin", "key.pem"], "admin socket key.pem: there is something else with that name"),
         (["--license", "issue"], "--license: 'issue', not built yet"),
         (
             [*LISTEN, "--users", "nobody"],
@@ -215,7 +216,7 @@ def test_no_command_prints_help_and_version_is_the_packages(rdpprov):
     assert all(command in shown.stdout for command in ("demo", "serve", "user", "trace"))
     assert rdpprov.run("--version").stdout.startswith("0.")
     assert rdpprov.refuses("srve") == 'Unknown command "srve". Did you mean "serve"? Available commands: ' + (
-        "demo, serve, user, trace."
+        "demo, serve, sessions, listeners, drain, watch, user, trace, ..."
     )
 
 
