@@ -1306,16 +1306,17 @@ write_pixels(uint8_t *at, const uint32_t *pixels, size_t count, size_t size)
     return at + size * count;
 }
 
-/* Arguments (pixels, tables, size) of the RFB encoders. On success the picture's view is the caller's to release. */
+/* Arguments (pixels, tables, size) of the RFB encoders, and so many numbers as the format has. On success the picture's
+ * view is the caller's to release. */
 static int
-get_rfb_arguments(PyObject *args, const char *format, struct picture *picture, struct form *form, int *number)
+get_rfb_arguments(PyObject *args, const char *format, struct picture *picture, struct form *form, int *first,
+                  int *second)
 {
     PyObject *source;
     Py_buffer tables;
     int size, failed;
 
-    if (number != NULL ? !PyArg_ParseTuple(args, format, &source, &tables, &size, number)
-                       : !PyArg_ParseTuple(args, format, &source, &tables, &size))
+    if (!PyArg_ParseTuple(args, format, &source, &tables, &size, first, second))
         return -1;
     failed = get_form(&tables, size, form) < 0 || get_picture(source, picture) < 0;
     PyBuffer_Release(&tables);
@@ -1335,7 +1336,7 @@ rfb_pixels(PyObject *module, PyObject *args)
     uint8_t *out;
     (void)module;
 
-    if (get_rfb_arguments(args, "Oy*i:rfb_pixels", &picture, &form, NULL) < 0)
+    if (get_rfb_arguments(args, "Oy*i:rfb_pixels", &picture, &form, NULL, NULL) < 0)
         return NULL;
     row = malloc(picture.width * sizeof *row);
     if (row == NULL) {
@@ -1538,7 +1539,7 @@ zrle_tiles(PyObject *module, PyObject *args)
     size_t tiles;
     (void)module;
 
-    if (get_rfb_arguments(args, "Oy*i:zrle_tiles", &picture, &form, NULL) < 0)
+    if (get_rfb_arguments(args, "Oy*i:zrle_tiles", &picture, &form, NULL, NULL) < 0)
         return NULL;
     tiles = ((picture.width + ZRLE_SIDE - 1) / ZRLE_SIDE) * ((picture.height + ZRLE_SIDE - 1) / ZRLE_SIDE);
     scratch = malloc(sizeof *scratch);
@@ -1571,6 +1572,290 @@ done:
     return result;
 }
 
+/* ------------------------------------------------------------------------------------------------ RFB: Tight */
+
+#define MAX_CELL 64
+
+PyDoc_STRVAR(count_colours_doc,
+"count_colours(pixels, tables, size, side, most) -> bytes\n\nrdpprov.codecs.tight.count_colours: three uint32 a cell.");
+
+static PyObject *
+count_colours(PyObject *module, PyObject *args)
+{
+    struct picture picture;
+    struct form form;
+    struct palette *palette;
+    PyObject *result = NULL;
+    uint32_t *pixels, *out;
+    size_t across, down;
+    int side, most;
+    (void)module;
+
+    if (get_rfb_arguments(args, "Oy*iii:count_colours", &picture, &form, &side, &most) < 0)
+        return NULL;
+    if (side < 1 || side > MAX_CELL || most < 1 || most > 256) {
+        PyErr_SetString(PyExc_ValueError, "a cell has 1 to 64 pixels a side, and 1 to 256 colours are counted");
+        PyBuffer_Release(&picture.view);
+        return NULL;
+    }
+    across = (picture.width + (size_t)side - 1) / (size_t)side;
+    down = (picture.height + (size_t)side - 1) / (size_t)side;
+    palette = malloc(sizeof *palette);
+    pixels = malloc((size_t)side * (size_t)side * sizeof *pixels);
+    out = malloc(across * down * 3 * sizeof *out);
+    if (palette == NULL || pixels == NULL || out == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    uint32_t *cell = out;
+    size_t x, y;
+    for (y = 0; y < down; y++) {
+        for (x = 0; x < across; x++, cell += 3) {
+            struct tile tile = {x * (size_t)side, y * (size_t)side, (x + 1) * (size_t)side, (y + 1) * (size_t)side};
+            size_t count, i;
+            if (tile.right > picture.width)
+                tile.right = picture.width;
+            if (tile.bottom > picture.height)
+                tile.bottom = picture.height;
+            count = (tile.right - tile.left) * (tile.bottom - tile.top);
+            load_form(&picture, &tile, &form, pixels);
+            begin_palette(palette, (size_t)most);
+            palette->colours[1] = 0;
+            for (i = 0; i < count; i += run_length(pixels, i, count, pixels[i]))
+                if (index_of(palette, pixels[i]) < 0)
+                    break;
+            cell[0] = i < count ? 0 : (uint32_t)palette->count;
+            cell[1] = palette->colours[0];
+            cell[2] = palette->colours[1];
+        }
+    }
+    Py_END_ALLOW_THREADS
+    result = PyBytes_FromStringAndSize((const char *)out, (Py_ssize_t)(across * down * 3 * sizeof *out));
+
+done:
+    free(palette);
+    free(pixels);
+    free(out);
+    PyBuffer_Release(&picture.view);
+    return result;
+}
+
+PyDoc_STRVAR(tight_indices_doc,
+"tight_indices(pixels, tables, size, most) -> tuple[bytes, bytes] | None\n\nrdpprov.codecs.tight.indices.");
+
+static PyObject *
+tight_indices(PyObject *module, PyObject *args)
+{
+    struct picture picture;
+    struct form form;
+    struct palette *palette;
+    PyObject *result = NULL;
+    uint32_t *row;
+    uint8_t *indices, colours[256 * 4];
+    size_t count, data = 0;
+    int most, failed = 0;
+    (void)module;
+
+    if (get_rfb_arguments(args, "Oy*ii:tight_indices", &picture, &form, &most, NULL) < 0)
+        return NULL;
+    if (most < 1 || most > 256) {
+        PyErr_SetString(PyExc_ValueError, "a palette has 1 to 256 colours");
+        PyBuffer_Release(&picture.view);
+        return NULL;
+    }
+    count = picture.width * picture.height;
+    palette = malloc(sizeof *palette);
+    row = malloc(picture.width * sizeof *row);
+    indices = malloc(count);
+    if (palette == NULL || row == NULL || indices == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    uint8_t *index_row = indices;
+    size_t y;
+    begin_palette(palette, (size_t)most);
+    for (y = 0; y < picture.height && !failed; y++, index_row += picture.width) {
+        struct tile line = {0, y, picture.width, y + 1};
+        size_t x, run;
+        load_form(&picture, &line, &form, row);
+        for (x = 0; x < picture.width; x += run) {
+            int index = index_of(palette, row[x]);
+            if (index < 0) {
+                failed = 1;
+                break;
+            }
+            run = run_length(row, x, picture.width, row[x]);
+            memset(index_row + x, index, run);
+        }
+    }
+    if (!failed) {
+        (void)write_pixels(colours, palette->colours, palette->count, form.size);
+        if (palette->count == 2) { /* bits take less than indices, and each row is written before it is overwritten */
+            uint8_t *at = indices;
+            for (y = 0; y < picture.height; y++)
+                at = write_fields(at, indices + y * picture.width, picture.width, 1);
+            data = (size_t)(at - indices);
+        } else if (palette->count > 2) {
+            data = count;
+        }
+    }
+    Py_END_ALLOW_THREADS
+    result = failed ? Py_NewRef(Py_None)
+                    : Py_BuildValue("y#y#", colours, (Py_ssize_t)(palette->count * form.size), indices,
+                                    (Py_ssize_t)data);
+
+done:
+    free(palette);
+    free(row);
+    free(indices);
+    PyBuffer_Release(&picture.view);
+    return result;
+}
+
+/* ---------------------------------------------------------------------------------------------- RFB: Hextile */
+
+#define HEXTILE_SIDE 16
+#define HEXTILE_PIXELS (HEXTILE_SIDE * HEXTILE_SIDE)
+
+enum { HEXTILE_RAW = 1, HEXTILE_BACKGROUND = 2, HEXTILE_FOREGROUND = 4, HEXTILE_ANY = 8, HEXTILE_COLOURED = 16 };
+
+/* What carries over from one tile to the next. */
+struct hextile {
+    uint32_t background, foreground;
+    int has_background, has_foreground;
+};
+
+/* One tile, at most 1 + its raw size. hextile.py, _encode_tile, has the same decisions. */
+static uint8_t *
+write_hextile(uint8_t *at, struct hextile *carried, struct palette *palette, const uint32_t *pixels, size_t width,
+              size_t height, size_t size)
+{
+    uint8_t indices[HEXTILE_PIXELS], rectangles[3 * HEXTILE_PIXELS]; /* index, place, extent */
+    size_t counts[HEXTILE_PIXELS] = {0}, count = width * height, found = 0, total, x, y, i;
+    uint8_t background = 0;
+    int mask = 0;
+
+    begin_palette(palette, 256);
+    for (i = 0; i < count; i++) {
+        indices[i] = (uint8_t)index_of(palette, pixels[i]);
+        counts[indices[i]]++;
+    }
+    for (i = 1; i < palette->count; i++)
+        if (counts[i] > counts[background])
+            background = (uint8_t)i;
+    for (y = 0; y < height && palette->count > 1; y++) {
+        for (x = 0; x < width; x++) {
+            uint8_t *from = indices + y * width + x, index = *from;
+            size_t right = 1, down = 1, j;
+            if (index == background)
+                continue;
+            while (x + right < width && from[right] == index)
+                right++;
+            for (; y + down < height; down++) {
+                for (j = 0; j < right && from[down * width + j] == index; j++)
+                    ;
+                if (j < right)
+                    break;
+            }
+            for (j = 0; j < down; j++)
+                memset(from + j * width, background, right);
+            rectangles[3 * found] = index;
+            rectangles[3 * found + 1] = (uint8_t)(x << 4 | y);
+            rectangles[3 * found + 2] = (uint8_t)((right - 1) << 4 | (down - 1));
+            found++;
+        }
+    }
+    if (!carried->has_background || carried->background != palette->colours[background])
+        mask |= HEXTILE_BACKGROUND;
+    if (palette->count == 2 && (!carried->has_foreground || carried->foreground != palette->colours[1 - background]))
+        mask |= HEXTILE_FOREGROUND;
+    if (palette->count > 1)
+        mask |= HEXTILE_ANY;
+    if (palette->count > 2)
+        mask |= HEXTILE_COLOURED;
+    total = (mask & HEXTILE_BACKGROUND ? size : 0) + (mask & HEXTILE_FOREGROUND ? size : 0)
+            + (mask & HEXTILE_ANY ? 1 : 0) + found * (mask & HEXTILE_COLOURED ? size + 2 : 2);
+    if (found > 255 || total >= count * size) {
+        *at++ = HEXTILE_RAW;
+        carried->has_background = carried->has_foreground = 0;
+        return write_pixels(at, pixels, count, size);
+    }
+    *at++ = (uint8_t)mask;
+    if (mask & HEXTILE_BACKGROUND)
+        at = write_pixels(at, palette->colours + background, 1, size);
+    if (mask & HEXTILE_FOREGROUND)
+        at = write_pixels(at, palette->colours + 1 - background, 1, size);
+    if (mask & HEXTILE_ANY)
+        *at++ = (uint8_t)found;
+    for (i = 0; i < found; i++) {
+        if (mask & HEXTILE_COLOURED)
+            at = write_pixels(at, palette->colours + rectangles[3 * i], 1, size);
+        *at++ = rectangles[3 * i + 1];
+        *at++ = rectangles[3 * i + 2];
+    }
+    carried->background = palette->colours[background];
+    carried->has_background = 1;
+    if (palette->count == 2) {
+        carried->foreground = palette->colours[1 - background];
+        carried->has_foreground = 1;
+    } else if (palette->count > 2) {
+        carried->has_foreground = 0;
+    }
+    return at;
+}
+
+PyDoc_STRVAR(hextile_doc,
+"hextile(pixels, tables, size) -> bytes\n\nrdpprov.codecs.hextile.encode.");
+
+static PyObject *
+hextile(PyObject *module, PyObject *args)
+{
+    struct picture picture;
+    struct form form;
+    struct palette *palette;
+    PyObject *result = NULL;
+    uint8_t *out, *at;
+    size_t tiles;
+    (void)module;
+
+    if (get_rfb_arguments(args, "Oy*i:hextile", &picture, &form, NULL, NULL) < 0)
+        return NULL;
+    tiles = ((picture.width + HEXTILE_SIDE - 1) / HEXTILE_SIDE) * ((picture.height + HEXTILE_SIDE - 1) / HEXTILE_SIDE);
+    palette = malloc(sizeof *palette);
+    out = malloc(picture.width * picture.height * form.size + tiles);
+    if (palette == NULL || out == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    at = out;
+    Py_BEGIN_ALLOW_THREADS
+    struct hextile carried = {0, 0, 0, 0};
+    uint32_t pixels[HEXTILE_PIXELS];
+    size_t x, y;
+    for (y = 0; y < picture.height; y += HEXTILE_SIDE) {
+        for (x = 0; x < picture.width; x += HEXTILE_SIDE) {
+            struct tile tile = {x, y, x + HEXTILE_SIDE, y + HEXTILE_SIDE};
+            if (tile.right > picture.width)
+                tile.right = picture.width;
+            if (tile.bottom > picture.height)
+                tile.bottom = picture.height;
+            load_form(&picture, &tile, &form, pixels);
+            at = write_hextile(at, &carried, palette, pixels, tile.right - tile.left, tile.bottom - tile.top,
+                               form.size);
+        }
+    }
+    Py_END_ALLOW_THREADS
+    result = PyBytes_FromStringAndSize((const char *)out, at - out);
+
+done:
+    free(palette);
+    free(out);
+    PyBuffer_Release(&picture.view);
+    return result;
+}
+
 /* --------------------------------------------------------------------------------------------------- Module */
 
 static PyMethodDef methods[] = {
@@ -1582,6 +1867,9 @@ static PyMethodDef methods[] = {
     {"plane_decode", plane_decode, METH_VARARGS, plane_decode_doc},
     {"rfb_pixels", rfb_pixels, METH_VARARGS, rfb_pixels_doc},
     {"zrle_tiles", zrle_tiles, METH_VARARGS, zrle_tiles_doc},
+    {"count_colours", count_colours, METH_VARARGS, count_colours_doc},
+    {"tight_indices", tight_indices, METH_VARARGS, tight_indices_doc},
+    {"hextile", hextile, METH_VARARGS, hextile_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -126,7 +126,8 @@ class PixelForm:
             words: NDArray[np.uint32] = picture.view("<u4")[..., 0]
             return words & np.uint32(0xFFFFFF)
         blue, green, red = self.tables
-        return blue[picture[..., 0]] | green[picture[..., 1]] | red[picture[..., 2]]
+        pixels: NDArray[np.uint32] = blue[picture[..., 0]] | green[picture[..., 1]] | red[picture[..., 2]]
+        return pixels
 
     def store(self, values: NDArray[np.uint32]) -> bytes:
         """Numbers of pixels to the wire's bytes."""

@@ -47,6 +47,17 @@ class Extension(Protocol):
     def zrle_tiles(self, pixels: NDArray[np.uint8], tables: bytes, size: int, /) -> bytes:
         """`rdpprov.codecs.zrle.tiles`."""
 
+    def count_colours(self, pixels: NDArray[np.uint8], tables: bytes, size: int, side: int, most: int, /) -> bytes:
+        """`rdpprov.codecs.tight.count_colours`; three uint32 a cell."""
+
+    def tight_indices(
+        self, pixels: NDArray[np.uint8], tables: bytes, size: int, most: int, /
+    ) -> tuple[bytes, bytes] | None:
+        """`rdpprov.codecs.tight.indices`."""
+
+    def hextile(self, pixels: NDArray[np.uint8], tables: bytes, size: int, /) -> bytes:
+        """`rdpprov.codecs.hextile.encode`."""
+
 
 def _load() -> Extension | None:
     if os.environ.get("RDPPROV_NO_NATIVE", "") not in {"", "0"}:
