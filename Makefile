@@ -3,6 +3,7 @@
 # make check  formatting, lint, types, import directions
 # make peers  (Debian, as root) the real clients and servers that tests talk to; without them those tests are skipped
 # make bench  the benchmarks          make lock  new lock files          make clean  away with all of it
+# make web-assets  noVNC, from its released package to the one file that is shipped
 #
 # ARGS="..." goes to the command that is run: make test ARGS="-k reconnect", make demo ARGS="--trace-dir traces"
 
@@ -22,7 +23,7 @@ INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT = $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 BUILT_FROM = pyproject.toml $(wildcard setup.py) $(wildcard rdpprov/codecs/*.c)
 
-.PHONY: demo test check peers bench examples lock clean
+.PHONY: demo test check peers bench examples lock web-assets clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_VENV)/.installed
@@ -54,7 +55,8 @@ $(DEV_VENV)/.installed: requirements-dev.lock $(BUILT_FROM)
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS = freerdp2-x11 freerdp2-shadow-x11 rdesktop xrdp tshark \
-	xvfb xauth xdotool x11-utils x11-xkb-utils xkb-data imagemagick
+	xvfb xauth xdotool x11-utils x11-xkb-utils xkb-data imagemagick \
+	chromium
 
 peers:
 	$(SUDO) apt-get update -q
@@ -64,8 +66,37 @@ peers:
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 
 lock:
-	$(LOCK) --group build --output-file requirements.lock pyproject.toml
-	$(LOCK) --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --extra web --group build --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra web --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+# Needs npm and node. The bundle is in the repository, so nobody else does; the same versions give the same bytes.
+NOVNC = 1.7.0
+ESBUILD = 0.28.2
+WEB_STATIC = rdpprov/web/static
+WEB_BUILD = build/web-assets
+WEB_PACKAGE = $(WEB_BUILD)/node_modules/@novnc/novnc
+define NOVNC_ENTRY
+export { default as RFB } from './core/rfb.js';
+export { default as Keyboard } from './core/input/keyboard.js';
+export { default as keysymdef } from './core/input/keysymdef.js';
+endef
+export NOVNC_ENTRY
+NOVNC_BANNER = /*! noVNC $(NOVNC), (C) The noVNC authors, MPL-2.0 and others: see novnc.LICENSE.txt. \
+	Source: https://github.com/novnc/noVNC/tree/v$(NOVNC) */
+
+web-assets:
+	rm -rf $(WEB_BUILD)
+	mkdir -p $(WEB_BUILD)
+	npm install --silent --no-save --no-package-lock --ignore-scripts --prefix $(WEB_BUILD) \
+		@novnc/novnc@$(NOVNC) esbuild@$(ESBUILD)
+	printf '%s\n' "$$NOVNC_ENTRY" > $(WEB_PACKAGE)/rdpprov.js
+	$(WEB_BUILD)/node_modules/.bin/esbuild $(WEB_PACKAGE)/rdpprov.js --bundle --minify --format=esm --target=es2022 \
+		--charset=utf8 --legal-comments=none --banner:js='$(strip $(NOVNC_BANNER))' --outfile=$(WEB_STATIC)/novnc.js
+	cd $(WEB_PACKAGE) && { cat LICENSE.txt; \
+		for part in AUTHORS docs/LICENSE.MPL-2.0 vendor/pako/LICENSE; do \
+			printf '\n\n======== %s ========\n\n' $$part; cat $$part; done; \
+		printf '\n\n======== core/crypto/des.js ========\n\n'; sed '/\*\//q' core/crypto/des.js; \
+	} > $(CURDIR)/$(WEB_STATIC)/novnc.LICENSE.txt
 
 clean:
 	rm -rf $(DEMO_VENV) $(DEV_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
