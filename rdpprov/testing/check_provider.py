@@ -34,8 +34,8 @@ from rdpprov.testing.scenarios import SCENARIOS, Scenario
 
 PATIENCE = 5.0
 """Seconds: as long as the service waits for a notification."""
-BLOCKED = 0.5
-"""Seconds for which the event loop may stand still."""
+BLOCKED = 1.0
+"""Seconds for which the event loop may stand still, as in the service."""
 USER = "kit"
 
 

@@ -11,6 +11,12 @@
         Expect("Close"),
     ).play(provider)
 
+`provider` is a `rdpprov.testing.scripted.ScriptedProvider` whose service runs. An `Expect` is a call of the service and
+what the provider answers: a value, `NOT_IMPLEMENTED`, ``Fails(error)``, ``Takes(seconds)``, `HANGS`, or a function of
+the call's arguments; without an answer it is the one of a client that has nothing special about it. `Says` is the
+provider's own call: OnReady, BrokenConnection, or a function that does something with the connection. `Types` is what a
+user types on the logon desktop, `Silence` a time in which nothing may come.
+
 A dialogue is strict: a call that is not the next line's is a failure, and so is a call that does not come. It runs on
 `trio.testing.MockClock`, so ``after`` is exact and takes no time.
 """

@@ -9,11 +9,13 @@ Installed with rdpprov as the plugin ``rdpprov``. In a test module of a provider
         rdpprov_rule.check()
 
 is a test for each rule, ``test_conforms[on-ready-comes]`` and so on. The provider is checked once, at the first of
-them. What does not apply to a provider is skipped, with the reason. ``assert trace == expected`` of two
-`rdpprov.traces.format.Trace` shows both as a dialogue; `rdpprov.testing.trace_assertions` has more of that kind.
+them. What does not apply to a provider is skipped, with the reason. Two fixtures are for traces: ``rdpprov_recorder``
+keeps one connection's lines in memory; ``rdpprov_traces``, given to a `RemoteConnectionManager` as ``traces``, keeps
+those of all connections, and fails the test at its end if one is not as the sequences say. ``assert trace == other``
+of two `rdpprov.traces.format.Trace` shows both as a dialogue; `rdpprov.testing.trace_assertions` has more of that kind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 RULE = "rdpprov_rule"
@@ -21,11 +23,39 @@ MARKER = "rdpprov_provider"
 
 
 def pytest_configure(config: Any) -> None:
-    """Make the marker known."""
+    """Make the marker and the fixtures known."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(provider, client=None, options=None, patience=5.0): the provider whose rules `{RULE}` checks",
     )
+    config.pluginmanager.register(_fixtures(), "rdpprov fixtures")
+
+
+def _fixtures() -> object:
+    """An object with fixtures, as pytest takes them from any plugin."""
+    import pytest
+
+    class Fixtures:
+        @pytest.fixture
+        def rdpprov_recorder(self) -> Iterator[Any]:
+            """A `rdpprov.traces.recorder.MemoryRecorder` for one connection."""
+            from rdpprov.testing.trace_assertions import recorded_trace
+
+            with recorded_trace() as recorder:
+                yield recorder
+
+        @pytest.fixture
+        def rdpprov_traces(self) -> Iterator[Any]:
+            """A `rdpprov.testing.scripted.MemoryTraces`, whose traces have to be right when the test is over."""
+            from rdpprov.testing.scripted import MemoryTraces
+            from rdpprov.testing.trace_assertions import assert_trace_is_right
+
+            traces = MemoryTraces()
+            yield traces
+            for trace in traces.all():
+                assert_trace_is_right(trace)
+
+    return Fixtures()
 
 
 def pytest_generate_tests(metafunc: Any) -> None:

@@ -107,7 +107,7 @@ class HoldsTheLoop(Connection):
     async def get_client_data(self):
         if not HoldsTheLoop.has_slept:
             HoldsTheLoop.has_slept = True
-            time.sleep(1.2)  # noqa: ASYNC251 - that is the mistake
+            time.sleep(1.8)  # noqa: ASYNC251 - that is the mistake
         return await super().get_client_data()
 
 
