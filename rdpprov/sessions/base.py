@@ -53,9 +53,10 @@ class SequenceStep:
 
 @attrs.frozen
 class Notice:
-    """A message for the user."""
+    """A message for the user, instead of the one before."""
 
     text: str
+    """Empty: what the one before said is over."""
 
 
 DesktopMessage: TypeAlias = ClientAttached | ClientDetached | SequenceStep | Notice

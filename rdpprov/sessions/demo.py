@@ -67,6 +67,7 @@ FRAME = 0xD9E2EC
 ACCENT = 0x0967D2
 FOCUS = 0x47A3F3
 ALERT = 0xB91C1C
+NOTICE = 0xF0B429
 PAPER = 0xFFFDF5
 LOG_OFF = 0xBA2525
 LOG_OFF_PRESSED = 0x780A0A
@@ -476,11 +477,25 @@ class DemoDesktop(SceneDesktop):
 
     def _status_items(self) -> list[Item]:
         plan = self._plan
+        if self._notice:
+            return self._notice_items()
         if plan.status.is_empty():
             return []
-        text = fit(self._notice or HINT, plan.small_style, plan.status.width)
-        colour = BAR_TEXT if self._notice else BAR_MUTED
-        return [_middle(plan.status.left, plan.status, text_run(text, plan.small_style, colour, DESK))]
+        text = fit(HINT, plan.small_style, plan.status.width)
+        return [_middle(plan.status.left, plan.status, text_run(text, plan.small_style, BAR_MUTED, DESK))]
+
+    def _notice_items(self) -> list[Item]:
+        """A strip along the lower edge, over whatever is there, for what must not be overlooked."""
+        plan = self._plan
+        area = plan.status
+        strip = attrs.evolve(plan.screen, top=area.top)
+        if area.is_empty():  # on a small screen there is no line for it
+            strip = attrs.evolve(plan.screen, top=plan.screen.bottom - line_height(plan.small_style) - 2 * plan.padding)
+        text = fit(self._notice, plan.small_style, strip.width - 2 * plan.padding)
+        return [
+            fill(strip, NOTICE),
+            _middle(strip.left + plan.padding, strip, text_run(text, plan.small_style, INK, NOTICE)),
+        ]
 
 
 @attrs.frozen

@@ -396,6 +396,24 @@ def test_every_size_can_be_looked_at_and_used(size, viewer, press):
     assert np.array_equal(eye.picture[..., :3], viewer(desktop).whole()[..., :3])
 
 
+@pytest.mark.parametrize("size", [(200, 200), (1024, 768), (4096, 2160)], ids=str)
+def test_a_notice_is_seen_on_every_screen_and_goes_when_it_is_over(size, viewer):
+    desktop = DemoDesktop(DesktopRequest(1, UserToken("ann"), *size))
+    desktop.stop_clock()
+    eye = viewer(desktop)
+    before = eye.whole()
+    desktop.tell(Notice("In 60 seconds you will be disconnected."))
+    eye.look()
+    changed = np.argwhere((eye.whole() != before).any(axis=2))
+    top, left = changed.min(axis=0)
+    bottom, right = changed.max(axis=0)
+    assert (left, right, bottom) == (0, size[0] - 1, size[1] - 1)
+    assert top > size[1] * 0.85
+    desktop.tell(Notice(""))
+    assert eye.look()
+    assert np.array_equal(eye.whole(), before)
+
+
 def test_text_is_bounded(desktop, press):
     press(desktop, "x" * (MAX_TEXT + 50))
     assert len(desktop.text) == MAX_TEXT
