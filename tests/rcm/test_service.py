@@ -237,6 +237,23 @@ async def test_a_listener_takes_no_more_connections_than_it_says(autojump_clock,
     checked(provider)
 
 
+@pytest.mark.parametrize(("said", "configured", "taken"), [(3, 2, 2), (2, 3, 2), (0, 2, 2), (0, None, 5)])
+async def test_configuration_and_listener_may_both_limit_connections_and_0_is_no_limit(
+    autojump_clock, said, configured, taken
+):
+    provider = ScriptedProvider(
+        {"GetSettings": ListenerSettings(max_protocol_listener_connection_count=said)},
+        listeners=[ListenerConfiguration("scripted", PROTOCOL, max_connections=configured)],
+    )
+    async with provider.service() as service:
+        for _ in range(taken):
+            await provider.connect()
+        if taken < 5:
+            with pytest.raises(HResultError, match="as many as it allows"):
+                await provider.connect()
+        assert service.connection_count == taken
+
+
 async def test_no_more_people_are_asked_at_once_than_the_limit_says(autojump_clock, checked):
     provider = ScriptedProvider(limits=Limits(logon_desktops=2))
     async with provider.service() as service:

@@ -326,6 +326,20 @@ async def test_draining_refuses_new_sessions_and_lets_users_back_into_theirs(aut
     checked(provider)
 
 
+async def test_a_service_may_drain_from_its_start(autojump_clock, checked):
+    provider = ScriptedProvider(draining=True)
+    async with provider.service() as service:
+        started = next(asked.args[0] for asked in provider.calls if asked.name == "NotifyServiceStateChange")
+        assert (started.rcm_service_state, started.rcm_drain_state) == (1, 1)
+        bob = await provider.connect(answers={"GetUserCredentials": UserCredential("bob", "right")})
+        await bob.closed.wait()
+        assert told(bob) == ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION
+        assert "SessionArbitrationEnumeration" in bob.names  # nobody can know before whether there is a session
+        service.set_draining(False)
+        await provider.log_on("bob")
+    checked(provider)
+
+
 async def test_managers_hear_what_happens_to_sessions(autojump_clock):
     provider = ScriptedProvider()
     async with provider.service():
