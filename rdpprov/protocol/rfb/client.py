@@ -37,6 +37,7 @@ from rdpprov.protocol.rfb.events import (
 )
 from rdpprov.protocol.rfb.framing import CLIENT_LIMIT, ByteStream
 from rdpprov.protocol.rfb.handshake import ClientHandshake, ClientIdentity, ClientState, Version
+from rdpprov.protocol.rfb.pictures import PICTURE_ENCODINGS, picture_data_size
 from rdpprov.wire.base import DecodeError, known
 from rdpprov.wire.rfb.encodings import Encoding
 from rdpprov.wire.rfb.handshake import SecurityType, VencryptSubtype, utf8_text
@@ -64,9 +65,10 @@ from rdpprov.wire.rfb.messages import (
 )
 from rdpprov.wire.rfb.pixel_format import BGRX, PixelFormat
 from rdpprov.wire.rfb.rectangles import (
-    READABLE_ENCODINGS,
+    CURSOR_ENCODINGS,
+    PSEUDO_ENCODINGS,
     RectangleHeader,
-    rectangle_data_size,
+    pseudo_data_size,
     unpack_desktop_name,
     unpack_extended_desktop_size,
 )
@@ -74,19 +76,7 @@ from rdpprov.wire.rfb.screens import ResizeReason, ResizeStatus, ScreenArea
 
 MAX_CUT_TEXT: Final = 1024 * 1024
 _FORMAT_FENCE: Final = b"pixel format"
-_CURSORS: Final = frozenset({Encoding.CURSOR, Encoding.X_CURSOR, Encoding.CURSOR_WITH_ALPHA, Encoding.VMWARE_CURSOR})
-_PICTURES: Final = frozenset(
-    {
-        Encoding.RAW,
-        Encoding.COPY_RECT,
-        Encoding.RRE,
-        Encoding.CORRE,
-        Encoding.HEXTILE,
-        Encoding.ZLIB,
-        Encoding.TIGHT,
-        Encoding.ZRLE,
-    }
-)
+_READABLE: Final = PICTURE_ENCODINGS | PSEUDO_ENCODINGS
 
 
 class RfbClientMachine:
@@ -230,13 +220,14 @@ class RfbClientMachine:
             header = self._rectangle = RectangleHeader.unpack(data)[0]
             if header.encoding not in self._named:
                 raise RemoteProtocolError(f"a rectangle in encoding {header.encoding}, which this client has not named")
-        data = self._incoming.take(rectangle_data_size(header, self.pixel_format, self._incoming.data))
+        size = picture_data_size if header.encoding in PICTURE_ENCODINGS else pseudo_data_size
+        data = self._incoming.take(size(header, self.pixel_format, self._incoming.data))
         if data is None:
             return False
         self._rectangle = None
         if self._rectangles_left is not None:
             self._rectangles_left -= 1
-        if header.encoding in _PICTURES:
+        if header.encoding in PICTURE_ENCODINGS:
             self._events.append(self._picture(header, data))
         else:
             self._take_pseudo(header, data)
@@ -252,7 +243,7 @@ class RfbClientMachine:
 
     def _take_pseudo(self, header: RectangleHeader, data: bytes) -> None:
         match header.encoding:
-            case encoding if encoding in _CURSORS:
+            case encoding if encoding in CURSOR_ENCODINGS:
                 shape = header.x, header.y, header.width, header.height
                 self._events.append(CursorReceived(*shape, known(Encoding, encoding), data, self.pixel_format))
             case Encoding.POINTER_POSITION | Encoding.VMWARE_CURSOR_POSITION:
@@ -328,9 +319,9 @@ class RfbClientMachine:
             LocalProtocolError: there is no session, or nobody here can read one of them.
         """
         self._expect_active("set_encodings()")
-        if unreadable := [one for one in encodings if one >= 0 and one not in READABLE_ENCODINGS]:
+        if unreadable := [one for one in encodings if one >= 0 and one not in _READABLE]:
             raise LocalProtocolError(f"set_encodings(): nothing here reads {unreadable}")
-        self._named |= READABLE_ENCODINGS.intersection(encodings)
+        self._named |= _READABLE.intersection(encodings)
         self._clipboard.extended |= Encoding.EXTENDED_CLIPBOARD in encodings
         self._outgoing.append(SetEncodings(tuple(encodings)).pack())
 

@@ -269,7 +269,7 @@ class CursorReceived:
     """0 by 0: no pointer."""
     height: int
     encoding: int
-    """CURSOR, X_CURSOR, CURSOR_WITH_ALPHA or VMWARE_CURSOR."""
+    """CURSOR, CURSOR_WITH_ALPHA or VMWARE_CURSOR: `rdpprov.protocol.rfb.pictures.pointer_shape` reads them."""
     data: bytes = attrs.field(repr=False)
     pixel_format: PixelFormat
 

@@ -53,6 +53,9 @@ PLAIN_TYPES: Final = (SecurityType.NONE, SecurityType.VNC_AUTHENTICATION)
 """What version 3.3 knows."""
 
 
+_MINORS_OF_ULTRAVNC: Final = (14, 16)  # old ones, which mean 3.4 and 3.6
+
+
 class Version(IntEnum):
     """The versions that exist, by their minor number. All others are taken for one of them."""
 
@@ -79,15 +82,16 @@ class SecuritySequenceError(RemoteProtocolError):
 def version_of_client(answer: ProtocolVersion, offered: Version) -> Version:
     """What a client means by its answer.
 
-    Old clients say 3.5, 3.4, 3.14 and mean 3.3; what is above ours would be a client's mistake, and is ours.
+    Old clients say 3.5, 3.4, 3.14 and mean 3.3; what is above ours would be a client's mistake, and is taken for ours.
 
     Raises:
         SecuritySequenceError: another major version, which never answers a greeting of ours.
     """
     if answer.major != 3:
         raise SecuritySequenceError(f"the client wants version {answer}, this server speaks 003.008")
-    version = Version.RFB_3_8 if answer.minor >= 8 else Version.RFB_3_7 if answer.minor == 7 else Version.RFB_3_3
-    return min(version, offered)
+    if answer.minor < 7 or answer.minor in _MINORS_OF_ULTRAVNC:
+        return Version.RFB_3_3
+    return min(Version.RFB_3_7 if answer.minor == 7 else Version.RFB_3_8, offered)
 
 
 def version_of_server(greeting: ProtocolVersion, wanted: Version) -> Version:

@@ -11,9 +11,10 @@ community's text, and QEMU's.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from struct import Struct
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
 
@@ -28,7 +29,31 @@ MAX_ENCODINGS: Final = 1024
 MAX_FENCE_PAYLOAD: Final = 64
 
 _uint9 = integer(0, 0x1FF, "mask of 9 buttons")
-_int32 = integer(-(2**31), 2**31 - 1, "int32")
+
+
+_Check: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Sequence[Any]], None]
+
+
+def _at_most(limit: int) -> _Check:
+    """A validator for a sequence that is counted by a number up to `limit`."""
+
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Sequence[Any]) -> None:
+        if len(value) > limit:
+            raise LocalProtocolError(f"{type(instance).__name__}.{attribute.name}: {len(value)}, {limit} fit")
+
+    return check
+
+
+def _numbers(low: int, high: int, most: int) -> _Check:
+    """A validator for up to `most` integers from `low` to `high`."""
+
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Sequence[Any]) -> None:
+        if len(value) > most or any(not low <= number <= high for number in value):
+            raise LocalProtocolError(
+                f"{type(instance).__name__}.{attribute.name}: not up to {most} numbers from {low} to {high}"
+            )
+
+    return check
 
 
 class ClientMessageType(IntEnum):
@@ -113,7 +138,7 @@ class SetEncodings:
 
     HEADER: ClassVar[Struct] = Struct(">BxH")
 
-    encodings: tuple[int, ...] = attrs.field(validator=attrs.validators.deep_iterable(_int32().validator))
+    encodings: tuple[int, ...] = required(validator=_numbers(-(2**31), 2**31 - 1, MAX_ENCODINGS))
     """`Encoding` and others, signed."""
 
     def pack(self) -> bytes:
@@ -380,7 +405,7 @@ class SetDesktopSize:
 
     width: int = uint16()
     height: int = uint16()
-    screens: tuple[ScreenArea, ...] = required(validator=attrs.validators.max_len(255))
+    screens: tuple[ScreenArea, ...] = required(validator=_at_most(0xFF))
 
     def pack(self) -> bytes:
         """The bytes on the wire."""
@@ -467,7 +492,9 @@ class SetColourMapEntries:
 
     first: int = uint16()
     """Index of the first."""
-    colours: tuple[tuple[int, int, int], ...] = required()
+    colours: tuple[tuple[int, int, int], ...] = required(
+        validator=attrs.validators.deep_iterable(_numbers(0, 0xFFFF, 3), _at_most(0xFFFF))
+    )
     """Red, green and blue, 16 bits each."""
 
     def pack(self) -> bytes:

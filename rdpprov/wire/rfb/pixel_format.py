@@ -78,13 +78,6 @@ class PixelFormat:
         """1, 2 or 4."""
         return self.bits_per_pixel // 8
 
-    @property
-    def bytes_per_tight_pixel(self) -> int:
-        """Bytes of a TPIXEL: 3 (red, green, blue) where colours have exactly 8 bits and depth is 24."""
-        maxima = (self.red_max, self.green_max, self.blue_max)
-        short = self.true_colour and self.bits_per_pixel == 32 and self.depth == 24 and maxima == (255, 255, 255)
-        return 3 if short else self.bytes_per_pixel
-
     def pack(self) -> bytes:
         """16 bytes."""
         return self.LAYOUT.pack(

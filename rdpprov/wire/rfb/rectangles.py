@@ -7,7 +7,7 @@ Source: [RFC 6143] 7.6.1, 7.7, 7.8; for the rest the community's text, "Encoding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import ClassVar, Final
@@ -23,6 +23,7 @@ _U16 = Struct(">H")
 _U32 = Struct(">I")
 _I32 = Struct(">i")
 _int32 = integer(-(2**31), 2**31 - 1, "int32")
+_VMWARE_ALPHA: Final = 1  # of the two types of VMware's cursors; 0 has two masks
 
 MAX_CURSOR: Final = 256
 """Pixels: wider or higher cursors end the connection in TigerVNC's viewer, and in our client."""
@@ -128,7 +129,7 @@ def cursor_with_alpha(hot_x: int, hot_y: int, width: int, height: int, rgba: byt
 
 def vmware_cursor(hot_x: int, hot_y: int, width: int, height: int, rgba: bytes) -> EncodedRectangle:
     """As `cursor_with_alpha`, but alpha is straight; noVNC swaps red and blue in every other cursor."""
-    return EncodedRectangle(hot_x, hot_y, width, height, Encoding.VMWARE_CURSOR, b"\x01\x00" + rgba)
+    return EncodedRectangle(hot_x, hot_y, width, height, Encoding.VMWARE_CURSOR, bytes((_VMWARE_ALPHA, 0)) + rgba)
 
 
 def pointer_position(x: int, y: int) -> EncodedRectangle:
@@ -192,15 +193,50 @@ def unpack_desktop_name(data: bytes) -> str:
     return data[4:].decode("utf-8", "replace")
 
 
-# Where a rectangle ends
+def unpack_copy_rect(data: bytes) -> tuple[int, int]:
+    """Where CopyRect copies from: x and y."""
+    return _U16.unpack_from(data)[0], _U16.unpack_from(data, 2)[0]
+
+
+def unpack_cursor(
+    encoding: int, width: int, height: int, pixel_format: PixelFormat, data: bytes
+) -> tuple[bytes, bytes]:
+    """What is in the data of a pointer's shape.
+
+    Args:
+        encoding: CURSOR; or CURSOR_WITH_ALPHA or VMWARE_CURSOR, then the pixels are red, green, blue, alpha.
+        width: of the shape, in pixels.
+        height: likewise.
+        pixel_format: the client's.
+        data: as long as `pseudo_data_size` says.
+
+    Returns:
+        rows of pixels, and rows of mask bits, padded to bytes; no mask where there is alpha.
+
+    Raises:
+        DecodeError: another encoding, or the classic form of VMware's, which we never send.
+    """
+    match encoding:
+        case Encoding.CURSOR:
+            size = width * height * pixel_format.bytes_per_pixel
+            return data[:size], data[size:]
+        case Encoding.CURSOR_WITH_ALPHA:
+            return data[4:], b""
+        case Encoding.VMWARE_CURSOR if data[0] == _VMWARE_ALPHA:
+            return data[2:], b""
+        case _:
+            raise DecodeError(f"a cursor in encoding {encoding}, which this client does not draw")
+
+
+# Where a rectangle that is no pixels ends
 
 
 class UnknownEncodingError(DecodeError):
     """A rectangle in an encoding that this client never asked for. What follows it cannot be understood."""
 
 
-def rectangle_data_size(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    """Bytes that follow a rectangle's header.
+def pseudo_data_size(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
+    """Bytes that follow the header of a pseudo-encoding's rectangle.
 
     Args:
         header: of the rectangle.
@@ -212,106 +248,41 @@ def rectangle_data_size(header: RectangleHeader, pixel_format: PixelFormat, data
 
     Raises:
         UnknownEncodingError: of an encoding that we cannot read.
-        DecodeError: malformed, or larger than `MAX_RECTANGLE`.
+        DecodeError: malformed or too large.
     """
-    function = _DATA_SIZES.get(header.encoding)  # type: ignore[call-overload]
-    if function is None:
-        raise UnknownEncodingError(f"a rectangle in encoding {header.encoding}, which this client does not know")
-    size: int | None = function(header, pixel_format, data)
-    if size is not None and size > MAX_RECTANGLE:
-        raise DecodeError(f"a rectangle of {size} bytes, {MAX_RECTANGLE} are allowed")
-    return size
-
-
-def _raw(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int:
-    return header.width * header.height * pixel_format.bytes_per_pixel
-
-
-def _nothing(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int:
-    return 0
-
-
-def _rre(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    pixel = pixel_format.bytes_per_pixel
-    return 4 + pixel + _U32.unpack_from(data)[0] * (pixel + 8) if len(data) >= 4 else None
-
-
-def _corre(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    pixel = pixel_format.bytes_per_pixel
-    return 4 + pixel + _U32.unpack_from(data)[0] * (pixel + 4) if len(data) >= 4 else None
-
-
-def _with_length(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    return 4 + int(_U32.unpack_from(data)[0]) if len(data) >= 4 else None
-
-
-def _hextile(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    pixel, at = pixel_format.bytes_per_pixel, 0
-    for top in range(0, header.height, 16):
-        height = min(16, header.height - top)
-        for left in range(0, header.width, 16):
-            if at >= len(data):
+    match header.encoding:
+        case Encoding.CURSOR:
+            _check_cursor(header)
+            mask = (header.width + 7) // 8
+            return header.height * (header.width * pixel_format.bytes_per_pixel + mask)
+        case Encoding.CURSOR_WITH_ALPHA:
+            _check_cursor(header)
+            if len(data) < 4:
                 return None
-            mask = data[at]
-            at += 1
-            if mask & 1:  # raw
-                at += min(16, header.width - left) * height * pixel
-                continue
-            at += pixel * ((mask >> 1 & 1) + (mask >> 2 & 1))  # background, foreground
-            if mask & 8:
-                if at >= len(data):
-                    return None
-                at += 1 + data[at] * (2 + (pixel if mask & 16 else 0))
-    return at
-
-
-_TIGHT_PLAIN: Final = 12
-"""Fewer bytes than this are not compressed, and have no length."""
-
-
-def _tight(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    if not data:
-        return None
-    pixel, kind = pixel_format.bytes_per_tight_pixel, data[0] >> 4
-    if kind == 8:  # fill
-        return 1 + pixel
-    if kind == 9:  # JPEG
-        return _compact(data, 1)
-    if kind & 8:
-        raise DecodeError(f"Tight: control byte 0x{data[0]:02x}")
-    at, size = 1, header.width * header.height * pixel
-    if kind & 4:
-        if len(data) < 2:
-            return None
-        at += 1
-        if data[1] == 1:  # palette
-            if len(data) < 3:
+            if _I32.unpack_from(data)[0] != Encoding.RAW:
+                raise UnknownEncodingError("a cursor with alpha in another encoding than Raw")
+            return 4 + 4 * header.width * header.height
+        case Encoding.VMWARE_CURSOR:
+            _check_cursor(header)
+            if not data:
                 return None
-            colours = data[2] + 1
-            at += 1 + colours * pixel
-            row = header.width if colours > 2 else (header.width + 7) // 8
-            size = row * header.height
-        elif data[1] not in (0, 2):
-            raise DecodeError(f"Tight: filter {data[1]}")
-    if size < _TIGHT_PLAIN:
-        return at + size
-    return _compact(data, at)
-
-
-def _compact(data: Buffer, at: int) -> int | None:
-    """Where a piece ends that begins at `at` by its length: 7, 7 and 8 bits, lowest first."""
-    length = 0
-    for shift in (0, 7, 14):
-        if at >= len(data):
-            return None
-        byte = data[at]
-        at += 1
-        if shift == 14:
-            return at + (length | byte << shift)
-        length |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            break
-    return at + length
+            if data[0] > _VMWARE_ALPHA:
+                raise DecodeError(f"VMware cursor: type {data[0]}")
+            pixel = 4 if data[0] == _VMWARE_ALPHA else 2 * pixel_format.bytes_per_pixel
+            return 2 + header.width * header.height * pixel
+        case Encoding.EXTENDED_DESKTOP_SIZE:
+            return 4 + ScreenArea.LAYOUT.size * data[0] if data else None
+        case Encoding.DESKTOP_NAME:
+            if len(data) < 4:
+                return None
+            length: int = _U32.unpack_from(data)[0]
+            if length > MAX_NAME:
+                raise DecodeError(f"a name of {length} bytes, {MAX_NAME} are allowed")
+            return 4 + length
+        case encoding if encoding in _FIXED:
+            return _FIXED[encoding]
+        case encoding:
+            raise UnknownEncodingError(f"a rectangle in encoding {encoding}, which this client does not know")
 
 
 def _check_cursor(header: RectangleHeader) -> None:
@@ -319,69 +290,17 @@ def _check_cursor(header: RectangleHeader) -> None:
         raise DecodeError(f"a cursor of {header.width}x{header.height}, {MAX_CURSOR} are allowed")
 
 
-def _cursor(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int:
-    _check_cursor(header)
-    return header.height * (header.width * pixel_format.bytes_per_pixel + (header.width + 7) // 8)
-
-
-def _x_cursor(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int:
-    _check_cursor(header)
-    return 6 + 2 * header.height * ((header.width + 7) // 8) if header.width and header.height else 0
-
-
-def _cursor_with_alpha(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    _check_cursor(header)
-    if len(data) < 4:
-        return None
-    if _I32.unpack_from(data)[0] != Encoding.RAW:
-        raise UnknownEncodingError("a cursor with alpha in another encoding than Raw")
-    return 4 + 4 * header.width * header.height
-
-
-def _vmware_cursor(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    _check_cursor(header)
-    if len(data) < 2:
-        return None
-    if data[0] > 1:
-        raise DecodeError(f"VMware cursor: type {data[0]}")
-    return 2 + header.width * header.height * (4 if data[0] else 2 * pixel_format.bytes_per_pixel)
-
-
-def _extended_desktop_size(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    return 4 + 16 * data[0] if data else None
-
-
-def _desktop_name(header: RectangleHeader, pixel_format: PixelFormat, data: Buffer) -> int | None:
-    size = _with_length(header, pixel_format, data)
-    if size is not None and size > MAX_NAME:
-        raise DecodeError(f"a name of {size - 4} bytes")
-    return size
-
-
-_DATA_SIZES: Final[dict[Encoding, Callable[[RectangleHeader, PixelFormat, Buffer], int | None]]] = {
-    Encoding.RAW: _raw,
-    Encoding.COPY_RECT: lambda header, pixel_format, data: 4,
-    Encoding.RRE: _rre,
-    Encoding.CORRE: _corre,
-    Encoding.HEXTILE: _hextile,
-    Encoding.ZLIB: _with_length,
-    Encoding.TIGHT: _tight,
-    Encoding.ZRLE: _with_length,
-    Encoding.CURSOR: _cursor,
-    Encoding.X_CURSOR: _x_cursor,
-    Encoding.CURSOR_WITH_ALPHA: _cursor_with_alpha,
-    Encoding.VMWARE_CURSOR: _vmware_cursor,
-    Encoding.VMWARE_CURSOR_POSITION: _nothing,
-    Encoding.POINTER_POSITION: _nothing,
-    Encoding.LED_STATE: lambda header, pixel_format, data: 1,
-    Encoding.VMWARE_LED_STATE: lambda header, pixel_format, data: 4,
-    Encoding.DESKTOP_SIZE: _nothing,
-    Encoding.EXTENDED_DESKTOP_SIZE: _extended_desktop_size,
-    Encoding.DESKTOP_NAME: _desktop_name,
-    Encoding.QEMU_KEY_EVENT: _nothing,
-    Encoding.EXTENDED_MOUSE_BUTTONS: _nothing,
-    Encoding.LAST_RECT: _nothing,
+_FIXED: Final[dict[int, int]] = {
+    Encoding.POINTER_POSITION: 0,
+    Encoding.VMWARE_CURSOR_POSITION: 0,
+    Encoding.LED_STATE: 1,
+    Encoding.VMWARE_LED_STATE: 4,
+    Encoding.DESKTOP_SIZE: 0,
+    Encoding.QEMU_KEY_EVENT: 0,
+    Encoding.EXTENDED_MOUSE_BUTTONS: 0,
+    Encoding.LAST_RECT: 0,
 }
 
-READABLE_ENCODINGS: Final = frozenset(_DATA_SIZES)
-"""Of which `rectangle_data_size` finds the end."""
+CURSOR_ENCODINGS: Final = frozenset({Encoding.CURSOR, Encoding.CURSOR_WITH_ALPHA, Encoding.VMWARE_CURSOR})
+PSEUDO_ENCODINGS: Final = CURSOR_ENCODINGS | {Encoding.EXTENDED_DESKTOP_SIZE, Encoding.DESKTOP_NAME} | set(_FIXED)
+"""Of which `pseudo_data_size` finds the end."""
