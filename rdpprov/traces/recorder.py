@@ -125,6 +125,10 @@ def error_of(error: BaseException) -> CallError:
     return CallError(E_UNEXPECTED, name, exception=name)
 
 
+def _microseconds(seconds: float) -> float:
+    return round(seconds, 6)
+
+
 class _OpenCall:
     """The `OpenCall` of every recorder: it remembers how the call started."""
 
@@ -191,7 +195,7 @@ class _Recorder(ABC):
 
     def wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
         if self.records_wire and not self._closed:
-            self._keep_wire(WireLine(self._now(ago), direction, bytes(data)))
+            self._keep_wire(WireLine(_microseconds(self._now(ago)), direction, bytes(data)))
 
     def flush(self) -> None:
         """Nothing is held back, unless a subclass does."""
@@ -205,13 +209,12 @@ class _Recorder(ABC):
         self._closed = True
 
     def _now(self, ago: float = 0.0) -> float:
-        return round(self._clock() - self._started - ago, 6)
+        return self._clock() - self._started - ago
 
     def _call_ended(self, opened: _OpenCall, outcome: Outcome, result: object, error: CallError | None) -> None:
         if self._open.pop(opened.n, None) is None:
             return  # the recorder was closed meanwhile, and wrote it as open
-        d = round(self._now() - opened.t, 6)
-        self._keep_call(opened, d, outcome, result, error)
+        self._keep_call(opened, self._now() - opened.t, outcome, result, error)
 
     @abstractmethod
     def _converted(self, args: Mapping[str, object]) -> Json:
@@ -277,11 +280,12 @@ class MemoryRecorder(_Recorder):
     def _keep_call(
         self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
     ) -> None:
-        start = (opened.n, opened.t, d, opened.source, opened.target, opened.call, opened.args)
+        t, d = _microseconds(opened.t), None if d is None else _microseconds(d)
+        start = (opened.n, t, d, opened.source, opened.target, opened.call, opened.args)
         self._lines.append(CallLine(*start, outcome, to_json(result), error, line_number=len(self._lines) + 2))
 
     def _keep_event(self, t: float, name: str, fields: Mapping[str, object]) -> None:
-        self._lines.append(EventLine(t, name, mapping_to_json(fields), line_number=len(self._lines) + 2))
+        self._lines.append(EventLine(_microseconds(t), name, mapping_to_json(fields), line_number=len(self._lines) + 2))
 
     def _keep_wire(self, line: WireLine) -> None:
         self._lines.append(attrs.evolve(line, line_number=len(self._lines) + 2))
@@ -399,17 +403,17 @@ def _line_of(note: _Note) -> str:
     if len(note) == 3:
         t, name, fields = note  # the line of `EventLine.to_line`, put together by hand
         others = mapping_text(fields)[1:-1]
-        return f'{{"t":{t!r},"event":{encode(name)}{"," if others else ""}{others}}}'
+        return f'{{"t":{t:.6f},"event":{encode(name)}{"," if others else ""}{others}}}'
     opened, d, outcome, result, error = note
     # The line of `CallLine.to_line`, likewise, for this runs once a call.
-    duration = "" if d is None else f'"d":{d!r},'
+    duration = "" if d is None else f'"d":{d:.6f},'
     end = ""
     if outcome is Outcome.RETURNED:
         end = f',"result":{json_text(result)}'
     elif error is not None:
         end = f',"error":{error_text(error)}'
     middle = _encoded_names(opened.source, opened.target, opened.call)
-    return f'{{"n":{opened.n},"t":{opened.t!r},{duration}{middle}{mapping_text(opened.args)}{end}}}'
+    return f'{{"n":{opened.n},"t":{opened.t:.6f},{duration}{middle}{mapping_text(opened.args)}{end}}}'
 
 
 @functools.lru_cache(1024)
