@@ -222,18 +222,20 @@ class _ListenerCallback(WtsProtocolListenerCallback):
         if not isinstance(connection, WtsProtocolConnection):
             raise HResultError(f"{type(connection).__qualname__} is no WtsProtocolConnection", E_INVALIDARG)
         adapter = _standing_in_for(type(connection), AdaptedConnection)(connection, self.manager)
-        return _ConnectionCallback(await self.callback.on_connected(adapter, ConnectionSettings()))
+        return _ConnectionCallback(adapter, await self.callback.on_connected(adapter, ConnectionSettings()))
 
 
 @attrs.frozen
 class _ConnectionCallback(WtsProtocolConnectionCallback):
     """What an old connection calls."""
 
+    connection: "AdaptedConnection"
     callback: ProtocolConnectionCallback
 
     def on_ready(self) -> None:
-        """IWTSProtocolConnectionCallback.OnReady: SendPolicyData is over, or nobody would have this object yet."""
-        self.callback.on_ready()
+        """IWTSProtocolConnectionCallback.OnReady: passed on; unless SendPolicyData failed, which drops the client."""
+        if self.connection.has_policy:
+            self.callback.on_ready()
 
     def broken_connection(self, reason: int = 0, source: int = 0) -> None:
         """IWTSProtocolConnectionCallback.BrokenConnection: passed on."""
@@ -264,6 +266,8 @@ class AdaptedConnection(ProtocolConnection):
     def __init__(self, old: WtsProtocolConnection, manager: AdaptedManager) -> None:
         self._old = old
         self._manager = manager
+        self.has_policy = False
+        """SendPolicyData is over, so OnReady may come."""
         self._handles = ProtocolHandles()
         self._session_is_new = False
 
@@ -271,6 +275,7 @@ class AdaptedConnection(ProtocolConnection):
         """IWRdsProtocolConnection.GetLogonErrorRedirector: then SendPolicyData, as nothing else precedes OnReady."""
         redirector = await _unless_not_implemented(self._old.get_logon_error_redirector(), None)
         await _unless_not_implemented(self._old.send_policy_data(self._manager.machine_policy), None)
+        self.has_policy = True
         if redirector is None:
             raise NotImplementedByProvider("GetLogonErrorRedirector")
         return redirector
