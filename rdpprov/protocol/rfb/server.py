@@ -73,8 +73,10 @@ from rdpprov.wire.rfb.rectangles import (
     LAST_RECT,
     QEMU_KEY_EVENTS,
     EncodedRectangle,
+    RectangleToSend,
     desktop_size,
     extended_desktop_size,
+    pack_rectangle_header,
 )
 from rdpprov.wire.rfb.screens import ResizeReason, ResizeStatus, ScreenArea, layout_problem
 
@@ -276,6 +278,7 @@ class RfbServerMachine:
         if Encoding.CONTINUOUS_UPDATES in new and Encoding.FENCE in self._ever_named:
             self._queue(EndOfContinuousUpdates().pack())
         self._due += [rectangle for rectangle in _ANNOUNCEMENTS if rectangle.encoding in new]
+        self._due = [rectangle for rectangle in self._due if rectangle.encoding in self._named]
 
     def _take_update_request(self, message: FramebufferUpdateRequest) -> None:
         self._events.append(UpdateRequested(message.incremental, self._cropped(message)))
@@ -393,11 +396,11 @@ class RfbServerMachine:
 
     # Output. After the end of the connection it is dropped: whoever draws may not know yet.
 
-    def send_update(self, rectangles: Sequence[EncodedRectangle]) -> None:
+    def send_update(self, rectangles: Sequence[RectangleToSend]) -> None:
         """Queue a FramebufferUpdate, with what is due of `announcements_due` before the rectangles.
 
         Args:
-            rectangles: in the order in which the client is to apply them.
+            rectangles: `EncodedRectangle`, or what has its fields, in the order in which the client is to apply them.
 
         Raises:
             LocalProtocolError: it is not the time, there are more rectangles than can be counted, or one is in an
@@ -410,9 +413,9 @@ class RfbServerMachine:
         if len(rectangles) + len(self._due) >= FramebufferUpdate.UNTIL_LAST_RECT:
             raise LocalProtocolError(f"an update of {len(rectangles)} rectangles")
         self._check_rectangles(rectangles)
-        rectangles = [*self._take_due(), *rectangles]
-        self._outgoing.append(FramebufferUpdate(len(rectangles)).pack())
-        self._queue_rectangles(rectangles)
+        header = FramebufferUpdate(len(self._due) + len(rectangles))
+        self._outgoing += [header.pack(), *_packed([*self._due, *rectangles])]
+        self._due = []
 
     def begin_update(self) -> None:
         """Begin an update of an unknown number of rectangles. Clipboard, bell and fences wait for its end.
@@ -425,10 +428,11 @@ class RfbServerMachine:
         if self._update_open or not self.takes(Encoding.LAST_RECT):
             raise LocalProtocolError("begin_update() inside an update, or without LastRect")
         self._update_open = True
-        self._outgoing.append(FramebufferUpdate(FramebufferUpdate.UNTIL_LAST_RECT).pack())
-        self._queue_rectangles(self._take_due())
+        header = FramebufferUpdate(FramebufferUpdate.UNTIL_LAST_RECT)
+        self._outgoing += [header.pack(), *_packed(self._due)]
+        self._due = []
 
-    def send_rectangles(self, rectangles: Sequence[EncodedRectangle]) -> None:
+    def send_rectangles(self, rectangles: Sequence[RectangleToSend]) -> None:
         """Queue more rectangles of the update that `begin_update` began.
 
         Raises:
@@ -439,7 +443,7 @@ class RfbServerMachine:
         if not self._update_open:
             raise LocalProtocolError("send_rectangles() outside an update")
         self._check_rectangles(rectangles)
-        self._queue_rectangles(rectangles)
+        self._outgoing += _packed(rectangles)
 
     def end_update(self) -> None:
         """End the update that `begin_update` began.
@@ -451,7 +455,7 @@ class RfbServerMachine:
             return
         if not self._update_open:
             raise LocalProtocolError("end_update() outside an update")
-        self._queue_rectangles([LAST_RECT])
+        self._outgoing.append(LAST_RECT.pack())
         self._update_open = False
         self._outgoing += self._deferred
         self._deferred.clear()
@@ -677,21 +681,17 @@ class RfbServerMachine:
     def _send_cut_text(self, data: bytes, extended: bool) -> None:
         self._queue(ServerCutText(data, extended).pack())
 
-    def _take_due(self) -> list[EncodedRectangle]:
-        due = [rectangle for rectangle in self._due if self.takes(rectangle.encoding)]
-        self._due = []
-        return due
-
-    def _check_rectangles(self, rectangles: Sequence[EncodedRectangle]) -> None:
+    def _check_rectangles(self, rectangles: Sequence[RectangleToSend]) -> None:
         for rectangle in rectangles:
             if rectangle.encoding not in self._named:
                 raise LocalProtocolError(
                     f"a rectangle in encoding {rectangle.encoding}, which the client has not named"
                 )
 
-    def _queue_rectangles(self, rectangles: Iterable[EncodedRectangle]) -> None:
-        for rectangle in rectangles:
-            self._outgoing += rectangle.pack_parts()
+
+def _packed(rectangles: Iterable[RectangleToSend]) -> list[bytes]:
+    """Headers and data apart: data may be large, and is copied once, when it is sent."""
+    return [part for rectangle in rectangles for part in (pack_rectangle_header(rectangle), rectangle.data)]
 
 
 _HANDLERS: Final[Mapping[type, Callable[[RfbServerMachine, Any], None]]] = {

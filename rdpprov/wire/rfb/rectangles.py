@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
-from typing import ClassVar, Final
+from struct import error as StructError  # noqa: N812 - a class
+from typing import ClassVar, Final, Protocol
 
 import attrs
 
+from rdpprov.errors import LocalProtocolError
 from rdpprov.wire.base import Buffer, DecodeError, integer, uint16
 from rdpprov.wire.rfb.encodings import Encoding
 from rdpprov.wire.rfb.pixel_format import PixelFormat
@@ -81,13 +83,51 @@ class EncodedRectangle:
     """`Encoding`."""
     data: bytes = attrs.field(default=b"", repr=False)
 
-    def pack_parts(self) -> tuple[bytes, bytes]:
-        """The bytes on the wire, header and data apart: the data may be large, and is not copied."""
-        return RectangleHeader.LAYOUT.pack(self.x, self.y, self.width, self.height, self.encoding), self.data
-
     def pack(self) -> bytes:
         """The bytes on the wire."""
-        return b"".join(self.pack_parts())
+        return pack_rectangle_header(self) + self.data
+
+
+class RectangleToSend(Protocol):
+    """What an `EncodedRectangle` has. Who makes hundreds a frame may have a cheaper class for them."""
+
+    @property
+    def x(self) -> int:
+        """Pixels; from 0 to 65535, as the next three."""
+
+    @property
+    def y(self) -> int:
+        """Pixels."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def encoding(self) -> int:
+        """`Encoding`."""
+
+    @property
+    def data(self) -> bytes:
+        """What follows the header."""
+
+
+def pack_rectangle_header(rectangle: RectangleToSend) -> bytes:
+    """The 12 bytes before the data.
+
+    Raises:
+        LocalProtocolError: a number does not fit.
+    """
+    try:
+        return RectangleHeader.LAYOUT.pack(
+            rectangle.x, rectangle.y, rectangle.width, rectangle.height, rectangle.encoding
+        )
+    except StructError as error:
+        raise LocalProtocolError(f"rectangle: {error}") from None
 
 
 # What a server says by pseudo-encodings, and CopyRect

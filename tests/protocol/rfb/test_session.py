@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 import zlib
+from collections import namedtuple
 
 import pytest
 from hypothesis import given, settings
@@ -335,6 +336,16 @@ def test_an_update_arrives_rectangle_by_rectangle(talk):
         RectangleReceived(Rectangle(0, 0, 2, 2), Encoding.ZRLE, zrle.data, BGRX),
         UpdateEnded(),
     ]
+
+
+def test_a_rectangle_may_be_anything_that_has_its_fields(talk):
+    cheap = namedtuple("cheap", "x y width height encoding data")
+    talk.server.send_update([cheap(5, 6, 1, 1, 0, PIXEL.data)])
+    assert talk.take()[1][1] == RectangleReceived(Rectangle(5, 6, 6, 7), Encoding.RAW, PIXEL.data, BGRX)
+    with pytest.raises(LocalProtocolError):
+        talk.server.send_update([cheap(65536, 6, 1, 1, 0, PIXEL.data)])
+    talk.server.send_bell()
+    assert talk.take()[1] == [BellRang()]  # nothing of the other is queued
 
 
 def test_an_empty_update_is_one(talk):
