@@ -56,17 +56,6 @@ from rdpprov.errors import E_INVALIDARG, E_NOTIMPL, HResultError, NotImplemented
 Result = TypeVar("Result")
 Default = TypeVar("Default")
 
-KNOWN_PROPERTIES = frozenset(
-    (
-        properties.WTS_QUERY_ALLOWED_INITIAL_APP.guid,
-        properties.WTS_QUERY_LOGON_SCREEN_SIZE.guid,
-        properties.WTS_QUERY_AUDIOENUM_DLL.guid,
-        properties.WTS_QUERY_MF_FORMAT_SUPPORT.guid,
-        properties.PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION.guid,
-    )
-)
-"""Those that the old QueryProperty was ever asked."""
-
 
 def adapted(old_manager: type[WtsProtocolManager]) -> type[ProtocolManager]:
     """A manager class for the service, behind which objects of the old shape do the work.
@@ -263,6 +252,17 @@ class AdaptedConnection(ProtocolConnection):
 
     adapts: ClassVar[type[WtsProtocolConnection]]
 
+    known_properties = frozenset(
+        (
+            properties.WTS_QUERY_ALLOWED_INITIAL_APP.guid,
+            properties.WTS_QUERY_LOGON_SCREEN_SIZE.guid,
+            properties.WTS_QUERY_AUDIOENUM_DLL.guid,
+            properties.WTS_QUERY_MF_FORMAT_SUPPORT.guid,
+            properties.PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION.guid,
+        )
+    )
+    """Those that the old QueryProperty was ever asked."""
+
     def __init__(self, old: WtsProtocolConnection, manager: AdaptedManager) -> None:
         self._old = old
         self._manager = manager
@@ -388,7 +388,7 @@ class AdaptedConnection(ProtocolConnection):
         self, query_type: uuid.UUID, entries_in: Sequence[PropertyValue] = ()
     ) -> Sequence[PropertyValue]:
         """IWRdsProtocolConnection.QueryProperty: passed on, if the old family had the property."""
-        if query_type not in KNOWN_PROPERTIES:
+        if query_type not in self.known_properties:
             raise NotImplementedByProvider(f"QueryProperty {query_type}")
         return await self._old.query_property(query_type, entries_in)
 
