@@ -9,7 +9,7 @@ of a policy counts while its status is ENABLED; DISABLED, NOTCONFIGURED and NOTA
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
@@ -64,7 +64,8 @@ NOBODY = UserToken("")
 CLIENT_FIELDS = tuple(field.name for field in attrs.fields(ClientData))
 _client_values: Callable[[object], tuple[object, ...]] = attrgetter(*CLIENT_FIELDS)
 _DEFAULTS = ConnectionSettings()
-_NO_POLICY = Setting()
+_policy_values: Callable[[object], tuple[Setting, ...]] = attrgetter(*_POLICY_FIELDS)
+_NO_POLICIES = _policy_values(Settings())
 
 
 def _shorter(policy: int, value: int) -> bool:
@@ -178,9 +179,11 @@ def merge(settings: Settings, connection_settings: ConnectionSettings) -> Connec
 
 def _enabled(settings: Settings) -> Iterable[tuple[str, object]]:
     """Of the policies those that count: field of `ConnectionSettings`, and its value."""
-    for source, (name, _) in _POLICY_FIELDS.items():
-        setting = cast(Setting, getattr(settings, source))
-        if setting is not _NO_POLICY and setting.counts:
+    values = _policy_values(settings)
+    if values == _NO_POLICIES:  # the usual case, and quick: they are the same objects
+        return
+    for (name, _), setting in zip(_POLICY_FIELDS.values(), values, strict=True):
+        if setting.counts:
             yield name, bool(setting.value) if isinstance(getattr(_DEFAULTS, name), bool) else setting.value
 
 
