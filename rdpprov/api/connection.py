@@ -2,7 +2,7 @@
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from rdpprov.api.devices import Channel, InputDevices, VideoDevice
@@ -111,6 +111,10 @@ class ProtocolConnection(ABC):
     A failure is a `HResultError`. `NotImplementedByProvider` is E_NOTIMPL: not a fault, but "use the default". Any
     other exception ends this connection and no other.
     """
+
+    known_properties: Collection[uuid.UUID] | None = None
+    """Our extension: what `query_property` answers, if it is known beforehand: the service then asks for nothing else.
+    None: it is asked for everything that matters."""
 
     async def get_logon_error_redirector(self) -> LogonErrorRedirector:
         """IWRdsProtocolConnection.GetLogonErrorRedirector: first call, right after OnConnected.

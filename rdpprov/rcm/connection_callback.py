@@ -19,6 +19,7 @@ from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, HResultError, for_log
 from rdpprov.rcm.asking import Asker, outcome_of
 from rdpprov.rcm.attachment import Attachment
+from rdpprov.rcm.channels import ServiceChannel
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration
 from rdpprov.rcm.ending import CLIENT_GONE, DESKTOP_DIED, Ending
 from rdpprov.rcm.session_table import Session
@@ -71,6 +72,8 @@ class ConnectionCallback(ProtocolConnectionCallback):
         """AcceptConnection is over: from now on queries may come between any two steps."""
         self.querying: set[trio.CancelScope] = set()
         """Queries that are being asked, or wait to be; they end before the disconnect sequence begins."""
+        self.channels: set[ServiceChannel] = set()
+        """Virtual channels that the service has opened; they end with the connection."""
         self.client = ClientData()
         self.monitors = (1, 0)
         self.settings: EffectiveSettings | None = None

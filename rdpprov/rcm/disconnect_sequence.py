@@ -59,6 +59,8 @@ async def disconnect_sequence(
         leave_session(service, callback, ending)
         for query in callback.querying:
             query.cancel()
+        for channel in list(callback.channels):
+            channel.connection_ended()
         # Each notice has a share of the time, so that there is some left for Close whichever of them hang.
         share = patience / (NOTICES + 2)
         if not ending.client_gone:

@@ -10,6 +10,7 @@ that a test tells line by line (`rdpprov.testing.playbook.Playbook`)::
         assert client.names[-1] == "LogonNotify"
 """
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -20,20 +21,35 @@ import numpy as np
 import trio
 import trio.testing
 
-from rdpprov.api.connection import ProtocolConnection, ProtocolConnectionCallback
-from rdpprov.api.devices import InputDevices, InputEvent, InputSink, Pixels, Rectangle, Screen, TaskStatus, VideoDevice
+from rdpprov.api.connection import ProtocolConnection, ProtocolConnection2, ProtocolConnectionCallback
+from rdpprov.api.devices import (
+    Channel,
+    InputDevices,
+    InputEvent,
+    InputSink,
+    Pixels,
+    Rectangle,
+    Screen,
+    TaskStatus,
+    VideoDevice,
+)
 from rdpprov.api.enums import ListenerSettingLevel, LogonErrorRedirectorResponse
+from rdpprov.api.fast_reconnect import EnhancedFastReconnectArbitrator
 from rdpprov.api.identity import AuthenticatedUser, LogonError, NtStatus, ReconnectClaim, UserToken
 from rdpprov.api.license_connection import LicenseConnection
 from rdpprov.api.listener import ProtocolListener, ProtocolListenerCallback
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.manager import ProtocolManager
+from rdpprov.api.properties import PROPERTIES
 from rdpprov.api.settings import ProtocolSettings
 from rdpprov.api.structures import (
     ClientData,
     ConnectionSettings,
     LicenseCapabilities,
     ListenerSettings,
+    PropertyValue,
+    ProtocolStatus,
+    SerializedUserCredential,
     ServiceState,
     SessionId,
     Settings,
@@ -356,6 +372,42 @@ class ScriptedConnection(_Noting, ProtocolConnection):
             await self._asked("Close")
         finally:
             self.closed.set()
+
+
+class QueriedConnection(ScriptedConnection, ProtocolConnection2, EnhancedFastReconnectArbitrator):
+    """A client whose provider implements what others leave out: queries, serialized credentials, fast reconnect.
+
+    A script answers a property by its name; what it has no answer for is E_NOTIMPL.
+    """
+
+    async def query_property(
+        self, query_type: uuid.UUID, entries_in: Sequence[PropertyValue] = ()
+    ) -> Sequence[PropertyValue]:
+        name = PROPERTIES[query_type].name if query_type in PROPERTIES else "QueryProperty"
+        return cast("Sequence[PropertyValue]", await self._asked_in_vain(name, *entries_in))
+
+    async def get_protocol_status(self) -> ProtocolStatus:
+        return cast(ProtocolStatus, await self._asked_in_vain("GetProtocolStatus"))
+
+    async def get_last_input_time(self) -> int:
+        return cast(int, await self._asked_in_vain("GetLastInputTime"))
+
+    async def create_virtual_channel(self, endpoint_name: str, static: bool, requested_priority: int) -> Channel:
+        return cast(
+            Channel, await self._asked_in_vain("CreateVirtualChannel", endpoint_name, static, requested_priority)
+        )
+
+    async def get_serialized_user_credential(self) -> SerializedUserCredential:
+        return cast(SerializedUserCredential, await self._asked_in_vain("GetSerializedUserCredential"))
+
+    async def get_session_for_enhanced_fast_reconnect(self, session_id_array: Sequence[int]) -> int | None:
+        return cast("int | None", await self._asked_in_vain("GetSessionForEnhancedFastReconnect", session_id_array))
+
+    async def _asked_in_vain(self, name: str, *args: object) -> Any:
+        answer = await self._asked(name, *args)
+        if answer is None:
+            raise NotImplementedByProvider(name)
+        return answer
 
 
 class ScriptedListener(_Noting, ProtocolListener):
@@ -751,6 +803,7 @@ class ScriptedProvider:
         *,
         answers: Mapping[str, object] | None = None,
         script: Script | None = None,
+        connection_class: type[ScriptedConnection] = ScriptedConnection,
         listener: str = "scripted",
         settings: ConnectionSettings | None = None,
         ready: bool = True,
@@ -760,6 +813,7 @@ class ScriptedProvider:
         Args:
             answers: of this connection, beside the provider's.
             script: instead of answers.
+            connection_class: a connection that implements more than others.
             listener: where it arrives.
             settings: of OnConnected.
             ready: call OnReady at once.
@@ -767,7 +821,7 @@ class ScriptedProvider:
         Raises:
             HResultError: the service refuses it.
         """
-        connection = ScriptedConnection(
+        connection = connection_class(
             script or Answers({**self.answers, **(answers or {})}), settings or ConnectionSettings()
         )
         connection.inputs.held = self.held

@@ -58,6 +58,7 @@ DIFFERENCES: dict[str, Why | tuple[Why, str]] = {
     "IWRdsRemoteFXGraphicsConnection.EnableRemoteFXGraphics": (Why.WORDS, "enable_remotefx_graphics"),
     "+ProtocolListener.bound_addresses": Why.OURS,
     "+WtsProtocolListener.bound_addresses": Why.OURS,
+    "+ProtocolConnection.known_properties": Why.OURS,
     "+ProtocolConnectionCallback.issue_reconnect_secret": Why.OURS,
     "+WtsProtocolConnectionCallback.issue_reconnect_secret": Why.OURS,
     "+ProtocolConnectionCallback.trace_event": Why.OURS,
