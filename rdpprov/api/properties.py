@@ -244,7 +244,7 @@ CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED: Final = _asked_for(
 CONNECTION_PROPERTY_IDLE_TIME_WARNING: Final = _asked_for(
     "CONNECTION_PROPERTY_IDLE_TIME_WARNING", "693f7ff5-0c4e-4d17-b8e0-1f70325e5d58", ULONG, int, _flag
 )
-"""Warn the user before the idle limit? E_NOTIMPL: no."""
+"""Warn the user before the idle limit? E_NOTIMPL: the service decides; ours warns."""
 
 PROPERTIES: Final[Mapping[uuid.UUID, Property[Any, Any]]] = {
     each.guid: each

@@ -1,9 +1,10 @@
 """The time limits of sessions: without input, with a client, and without one.
 
 They are minutes in `ConnectionSettings`, and 0 is none. Who is logged on is warned before the first two, on the
-session's desktop. When one passes, `ConnectionSettings.reset_broken` says whether the session ends with it or is only
-disconnected. A limit begins anew with every connection; when policies change, what has passed already counts, but
-nobody goes without having been warned.
+session's desktop; before the first, not if the provider answers CONNECTION_PROPERTY_IDLE_TIME_WARNING with no. Input
+is what comes as an event for the desktop, and what the provider tells by GetLastInputTime. When a limit passes,
+`ConnectionSettings.reset_broken` says whether the session ends with it or is only disconnected. A limit begins anew
+with every connection; when policies change, what has passed already counts, but nobody goes without having been warned.
 
 Of the limit without a client the session's own cancel scope takes care (`Session.release`), of the other two the
 connection's own task, which has nothing else to do once the user is logged on: so they cost nothing where there is no
@@ -17,10 +18,13 @@ import attrs
 import structlog
 import trio
 
+from rdpprov.api.connection import ProtocolConnection
+from rdpprov.api.properties import CONNECTION_PROPERTY_IDLE_TIME_WARNING
 from rdpprov.api.structures import ConnectionSettings
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.ending import ACTIVE_TOO_LONG, IDLE_TOO_LONG, ConnectionDroppedError, Ending
+from rdpprov.rcm.queries import implements, last_input, query
 from rdpprov.rcm.session_table import Session
 from rdpprov.sessions.base import Notice
 
@@ -28,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 MINUTE = 60.0
 """Seconds."""
+NEWER = 1.0
+"""Seconds by which what the provider says of input has to be news: milliseconds are its rounding and ours."""
 
 
 @attrs.frozen
@@ -103,10 +109,25 @@ async def stay_within_limits(service: ServiceContext, callback: ConnectionCallba
             with trio.move_on_at(moment):
                 await callback.rearmed.wait()
             # There may have been input meanwhile, which wakes nobody.
+        elif limit.is_idle and await _provider_saw_input(callback):
+            pass
         elif not warning.given:
-            warning.give(limit)
+            wanted = not limit.is_idle or await query(callback, CONNECTION_PROPERTY_IDLE_TIME_WARNING) is not False
+            warning.give(limit, shown=wanted)
         else:
             await _passed(callback, limit)
+
+
+async def _provider_saw_input(callback: ConnectionCallback) -> bool:
+    """GetLastInputTime, if the provider can tell: it may know of input that is no event for the desktop."""
+    if not implements(callback.connection, ProtocolConnection.get_last_input_time):
+        return False
+    elapsed = await last_input(callback)
+    seen = trio.current_time() - (elapsed or 0) / 1000
+    if elapsed is None or seen < callback.last_input + NEWER:
+        return False
+    callback.last_input = seen
+    return True
 
 
 async def _passed(callback: ConnectionCallback, limit: Limit) -> None:
@@ -127,6 +148,7 @@ class _Warning:
         self._service = service
         self._callback = callback
         self._about: Ending | None = None
+        self._shown = False
         self.given_end = 0.0
         """When the limit that was warned of takes effect: never sooner than the warning said."""
 
@@ -142,15 +164,22 @@ class _Warning:
         if limit is None or limit.ending is not self._about or trio.current_time() < limit.end - limit.lead:
             self._about = None
             self._callback.wakes_on_input = False
-            self._callback.tell_desktop(Notice(""))
+            if self._shown:
+                self._callback.tell_desktop(Notice(""))
 
-    def give(self, limit: Limit) -> None:
-        """Warn the user, and note when it takes effect."""
-        self._about = limit.ending
+    def give(self, limit: Limit, *, shown: bool) -> None:
+        """Warn the user, and note when it takes effect.
+
+        Args:
+            limit: which.
+            shown: False: the provider wants its users not to be disturbed; the time is theirs nevertheless.
+        """
+        self._about, self._shown = limit.ending, shown
         self.given_end = max(limit.end, trio.current_time() + limit.lead)
         self._callback.wakes_on_input = limit.is_idle
         assert self._callback.settings is not None
-        self._callback.tell_desktop(Notice(_text(limit, ends=self._callback.settings.values.reset_broken)))
+        if shown:
+            self._callback.tell_desktop(Notice(_text(limit, ends=self._callback.settings.values.reset_broken)))
         self._callback.recorder.event("limit", kind="idle" if limit.is_idle else "active", seconds=limit.lead)
 
 

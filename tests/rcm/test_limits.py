@@ -9,11 +9,12 @@ import trio.testing
 from rdpprov.api.devices import Button, LockKeys, PointerButton, PointerMotion, PointerWheel, ScancodeKey, WheelAxis
 from rdpprov.api.enums import ConnectState, SettingStatus
 from rdpprov.api.identity import ReconnectClaim
-from rdpprov.api.structures import ConnectionSettings, Setting, Settings, UserCredential
+from rdpprov.api.structures import ConnectionSettings, PropertyValue, Setting, Settings, UserCredential
 from rdpprov.errinfo import ErrInfo
+from rdpprov.errors import HResultError
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration, Policies, SessionsPolicy
 from rdpprov.sessions.base import Notice
-from rdpprov.testing.scripted import PROTOCOL, ScriptedProvider, Takes
+from rdpprov.testing.scripted import NOT_IMPLEMENTED, PROTOCOL, Fails, QueriedConnection, ScriptedProvider, Takes
 
 
 def enabled(value):
@@ -38,6 +39,7 @@ async def leave(client):
 
 
 A_KEY = ScancodeKey(0x1E, True)
+WARNING = "CONNECTION_PROPERTY_IDLE_TIME_WARNING"
 
 
 async def test_who_does_nothing_is_warned_and_then_disconnected(autojump_clock, checked, log):
@@ -287,3 +289,76 @@ async def test_a_slow_log_on_notify_is_no_idle_time(autojump_clock):
         assert not client.closed.is_set()
         await trio.sleep(2)
         assert client.closed.is_set()
+
+
+async def test_input_that_only_the_provider_sees_puts_the_idle_limit_off(autojump_clock, checked):
+    provider = ScriptedProvider(policies=machine(max_idle_time=10))
+    ago = iter([100_000] * 6)  # milliseconds, whenever the service asks; then the provider does not know any more
+    async with provider.service():
+        client = await provider.log_on(
+            "ann", connection_class=QueriedConnection, answers={"GetLastInputTime": lambda: next(ago, 10_000_000)}
+        )
+        await trio.sleep(2_000)
+        assert notices(provider.desktops[0]) == []
+        await trio.sleep(2_000)
+        assert told(client) == ErrInfo.ERRINFO_IDLE_TIMEOUT
+        last = 540 + 5 * 440 - 100  # the first time 540 s after the logon, then each time 540 s after what was said
+        assert next(call.at for call in client.calls if call.name == "SetErrorInfo") == last + 600
+    checked(provider)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [NOT_IMPLEMENTED, Fails(HResultError("scripted")), -1, 10_000_000],
+    ids=lambda answer: str(answer)[:9],
+)
+async def test_what_the_provider_does_not_know_of_input_the_service_has_seen_itself(autojump_clock, checked, answer):
+    provider = ScriptedProvider(policies=machine(max_idle_time=10))
+    async with provider.service():
+        client = await provider.log_on("ann", connection_class=QueriedConnection, answers={"GetLastInputTime": answer})
+        await trio.sleep(300.1234)
+        client.inputs.send(A_KEY)
+        await trio.sleep(599)
+        assert not client.closed.is_set()
+        await trio.sleep(2)
+        assert client.closed.is_set()
+    checked(provider)
+
+
+@pytest.mark.parametrize(
+    ("answer", "warned"),
+    [
+        (NOT_IMPLEMENTED, 1),
+        (Fails(HResultError("scripted")), 1),
+        ([PropertyValue(1)], 1),
+        ([PropertyValue("yes")], 1),
+        ([], 1),
+        ([PropertyValue(0)], 0),
+    ],
+    ids=str,
+)
+async def test_a_provider_may_not_want_its_users_to_be_warned_of_the_idle_limit(
+    autojump_clock, checked, answer, warned
+):
+    provider = ScriptedProvider(policies=machine(max_idle_time=10))
+    async with provider.service():
+        client = await provider.log_on("ann", connection_class=QueriedConnection, answers={WARNING: answer})
+        assert WARNING not in client.names
+        await trio.sleep(560)
+        assert client.names.count(WARNING) == 1
+        client.inputs.send(A_KEY)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(notices(provider.desktops[0])) == 2 * warned  # and taken back
+        await trio.sleep(601)
+        assert told(client) == ErrInfo.ERRINFO_IDLE_TIMEOUT
+    checked(provider)
+
+
+async def test_the_time_with_a_client_is_warned_of_without_asking(autojump_clock):
+    provider = ScriptedProvider(policies=machine(max_connect_time=10))
+    async with provider.service():
+        client = await provider.log_on("ann", connection_class=QueriedConnection, answers={WARNING: [PropertyValue(0)]})
+        await trio.sleep(541)
+        assert len(notices(provider.desktops[0])) == 1
+        assert WARNING not in client.names
+        assert "GetLastInputTime" not in client.names
