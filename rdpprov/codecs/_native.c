@@ -1678,16 +1678,20 @@ tight_indices(PyObject *module, PyObject *args)
     begin_palette(palette, (size_t)most);
     for (y = 0; y < picture.height && !failed; y++, index_row += picture.width) {
         struct tile line = {0, y, picture.width, y + 1};
-        size_t x, run;
+        uint32_t last = 0;
+        int index = -1;
+        size_t x;
         load_form(&picture, &line, &form, row);
-        for (x = 0; x < picture.width; x += run) {
-            int index = index_of(palette, row[x]);
-            if (index < 0) {
-                failed = 1;
-                break;
+        for (x = 0; x < picture.width; x++) {
+            if (index < 0 || row[x] != last) {
+                last = row[x];
+                index = index_of(palette, last);
+                if (index < 0) {
+                    failed = 1;
+                    break;
+                }
             }
-            run = run_length(row, x, picture.width, row[x]);
-            memset(index_row + x, index, run);
+            index_row[x] = (uint8_t)index;
         }
     }
     if (!failed) {

@@ -52,6 +52,7 @@ __all__ = [
     "count_colours",
     "decode",
     "encode",
+    "fill",
     "payload_size",
     "prepare",
 ]
@@ -229,6 +230,11 @@ def prepare(
         return Prepared(_JPEG, compact_length(len(file)) + file, None, b"")
     stream = _NOISE if found is None and _is_noise(picture) else _FULL
     return Prepared(stream << 4, b"", stream, form.pack(picture))
+
+
+def fill(colour: int, layout: PixelLayout) -> Prepared:
+    """A rectangle of one colour, by the name that `count_colours` gives it."""
+    return Prepared(_FILL, colour.to_bytes(4, "little")[: tpixel(layout).size], None, b"")
 
 
 def _is_noise(picture: NDArray[np.uint8]) -> bool:

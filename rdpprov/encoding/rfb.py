@@ -44,11 +44,12 @@ _CELL = 64  # pixels a side, of what Tight looks at
 # Of a cell: what has more is JPEG, or full colour. That of one cell of text with smooth edges has more than a hundred.
 _MOST_COLOURS = 256
 
-# zlib levels by compression level: Tight's full colour, two colours, palette, noise.
+# zlib levels by compression level: Tight's full colour, two colours, palette, noise; ZRLE and zlib have the first. Up
+# to level 3, more costs next to nothing for palettes, and saves a tenth; for full colour it only costs.
 _LEVELS = (
     (0, 0, 0, 0),
     (1, 1, 1, 1),
-    (1, 1, 1, 1),
+    (2, 3, 3, 1),
     (2, 5, 5, 1),
     (3, 7, 6, 1),
     (4, 8, 7, 1),
@@ -260,7 +261,7 @@ class RfbEncoder:
             stream = self._streams.get(wishes.encoding)
             if stream is None:
                 # For life: neither stream can begin anew.
-                stream = self._streams[wishes.encoding] = new_compressor(_LEVELS[wishes.level][2])
+                stream = self._streams[wishes.encoding] = new_compressor(_LEVELS[wishes.level][0])
             data = with_length(deflate(stream, data))
         return EncodedRectangle(x, y, width, height, wishes.encoding, data)
 
@@ -296,24 +297,24 @@ def _prepare_tight(pixels: NDArray[np.uint8], x: int, y: int, layout: PixelLayou
     # Cells together may have too many colours for a palette. Where a pixel is a byte, an index is no shorter.
     splits = layout.bytes_per_pixel > 1
 
-    def add(kind: int, left: int, top: int, right: int, bottom: int) -> None:
+    def add(kind: int, colour: int, left: int, top: int, right: int, bottom: int) -> None:
         begin, end = left * _CELL, min(right * _CELL, width)
         above, below = top * _CELL, min(bottom * _CELL, height)
-        prepared = tight.prepare(
-            pixels[above:below, begin:end],
-            layout,
-            most_colours=_MOST_COLOURS if kind else 0,
-            quality=None if kind else wishes.quality,
-        )
+        if kind == 1:
+            prepared = tight.fill(colour, layout)
+        else:
+            area = pixels[above:below, begin:end]
+            most, quality = (_MOST_COLOURS, None) if kind else (0, wishes.quality)
+            prepared = tight.prepare(area, layout, most_colours=most, quality=quality)
         if kind and splits and prepared.is_full_colour and (right - left) * (bottom - top) > 1:
             if right - left > 1:
                 middle = (left + right) // 2
-                add(kind, left, top, middle, bottom)
-                add(kind, middle, top, right, bottom)
+                add(kind, colour, left, top, middle, bottom)
+                add(kind, colour, middle, top, right, bottom)
             else:
                 middle = (top + bottom) // 2
-                add(kind, left, top, right, middle)
-                add(kind, left, middle, right, bottom)
+                add(kind, colour, left, top, right, middle)
+                add(kind, colour, left, middle, right, bottom)
             return
         parts.append(_Part(x + begin, y + above, end - begin, below - above, prepared))
 
@@ -322,12 +323,12 @@ def _prepare_tight(pixels: NDArray[np.uint8], x: int, y: int, layout: PixelLayou
     return parts
 
 
-def _areas(counted: list[list[list[int]]]) -> list[tuple[int, int, int, int, int]]:
-    """Cells joined with their neighbours of the same kind: kind, and left, top, right, bottom in cells.
+def _areas(counted: list[list[list[int]]]) -> list[tuple[int, int, int, int, int, int]]:
+    """Cells joined with their neighbours of the same kind: kind, colour, and left, top, right, bottom in cells.
 
     Kind is the number of colours: 0 for many, 1, 2 (the same two), 3 for some.
     """
-    areas: list[tuple[int, int, int, int, int]] = []
+    areas: list[tuple[int, int, int, int, int, int]] = []
     above: dict[tuple[int, int, int, int, int], int] = {}  # areas that go on: {kind, colours, left, right: top}
     for row, cells in enumerate([*counted, []]):
         runs: dict[tuple[int, int, int, int, int], int] = {}
@@ -337,7 +338,7 @@ def _areas(counted: list[list[list[int]]]) -> list[tuple[int, int, int, int, int
                 key = (*_kind(cells[left]), left, right)
                 runs[key] = above.pop(key, row)
                 left = right
-        areas += [(key[0], key[3], top, key[4], row) for key, top in above.items()]
+        areas += [(key[0], key[1], key[3], top, key[4], row) for key, top in above.items()]
         above = runs
     return areas
 
