@@ -148,7 +148,7 @@ class WebApplication:
                 goodbye = trio.current_time() + configuration.limits.goodbye
                 with trio.CancelScope(shield=True, deadline=goodbye):
                     await stream.aclose()
-                connection.abort()  # whatever it goes on sending
+                connection.finish()  # whatever it goes on sending
 
     def _refusal(
         self, websocket: HTTPConnection, address: str, client: structlog.stdlib.BoundLogger

@@ -9,6 +9,7 @@ connection is ours, and of hypercorn's protocol three things are otherwise, all 
 import ssl
 import sys
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import h11
@@ -139,10 +140,8 @@ class WebConnection:
                 if isinstance(self._stream, trio.SSLStream):
                     await self._stream.do_handshake()
                 await self._converse(app, config, context)
-                if self._lingers:
-                    await self._linger()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-            log.debug("browser is gone", client=self.peer[0], reason=str(error))
+        except trio.BrokenResourceError as error:
+            log.debug("no TLS with a browser", client=self.peer[0], reason=str(error.__cause__ or error))
         finally:
             self.is_over = True
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._limits.goodbye):
@@ -162,7 +161,7 @@ class WebConnection:
                 self.peer,
                 socket.getsockname()[:2],
                 self._send,
-                on_overflow=self._linger_at_end,
+                on_overflow=self._linger,
             )
             await self._protocol.initiate()
             with self._reading:
@@ -170,16 +169,27 @@ class WebConnection:
 
     async def _read(self) -> None:
         while True:
-            with trio.move_on_after(self._limits.silence if self._is_websocket else float("inf")) as listening:
-                data = await self._stream.receive_some(RECEIVE_SIZE)
-            if listening.cancelled_caught:
-                log.info("browser does not answer", client=self.peer[0])
-                self.abort()
-                return
-            await self._protocol.handle(RawData(bytes(data)))
+            data = await self._receive()
+            if self._lingers:
+                if not data:
+                    self.abort()
+                continue
+            await self._protocol.handle(RawData(data))
             if not data:
                 await self._protocol.handle(Closed())
                 return
+
+    async def _receive(self) -> bytes:
+        """What comes; nothing: the client is gone, in whichever way."""
+        try:
+            with trio.move_on_after(self._limits.silence if self._is_websocket else inf):
+                return bytes(await self._stream.receive_some(RECEIVE_SIZE))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.is_over = True
+            return b""
+        log.info("browser does not even answer pings", client=self.peer[0])
+        self.is_over = True
+        return b""
 
     async def _send(self, event: Event) -> None:
         """What hypercorn's protocol has to say."""
@@ -189,7 +199,8 @@ class WebConnection:
             case Closed():
                 self.is_over = True
                 await self._protocol.handle(Closed())
-                self._reading.cancel()
+                if not self._lingers:
+                    self._reading.cancel()
             case Updated(idle=idle):
                 self._allow(self._limits.handshake if idle else self._limits.request)
 
@@ -226,8 +237,13 @@ class WebConnection:
         """Whether it has become one."""
         return self._is_websocket
 
+    def finish(self) -> None:
+        """The application is done with it. What has been written still goes out."""
+        if not self._lingers:
+            self.abort()
+
     def abort(self) -> None:
-        """End it now. What has been written still goes out."""
+        """End it now."""
         self.is_over = True
         self._life.cancel()
 
@@ -235,13 +251,8 @@ class WebConnection:
         if not self._is_websocket:
             self._life.deadline = trio.current_time() + seconds
 
-    def _linger_at_end(self) -> None:
-        self._lingers = True
-        self._is_websocket = False
-        self._allow(self._limits.goodbye)
-
-    async def _linger(self) -> None:
+    def _linger(self) -> None:
         """Let the client go on sending for a moment: to close at once would reset the connection, and the Close frame
-        that is still under way would be lost."""
-        while await self._stream.receive_some(RECEIVE_SIZE):
-            pass
+        that is still under way would be lost. What comes is dropped."""
+        self._lingers = True
+        self._life.deadline = trio.current_time() + self._limits.goodbye

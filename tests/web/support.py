@@ -18,6 +18,7 @@ import h11
 import pytest
 import trio
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -198,26 +199,33 @@ class WebSocketClient:
 
     async def next_event(self) -> Event:
         """The next that is not a ping; pings are answered. EOFError: the connection is closed without a goodbye."""
-        while True:
-            while not self._events:
-                data = await self.stream.receive_some()
-                if not data:
-                    raise EOFError
-                self._machine.receive_data(bytes(data))
-                self._events = list(self._machine.events())
-            event = self._events.pop(0)
-            if not isinstance(event, Ping):
-                return event
-            await self.send(event.response())
+        while isinstance(event := await self._next(), Ping):
+            if self._machine.state is ConnectionState.OPEN:
+                await self.send(event.response())
+        return event
 
     async def next_ping(self) -> Ping:
-        while True:
-            while not self._events:
-                self._machine.receive_data(bytes(await self.stream.receive_some()))
-                self._events = list(self._machine.events())
-            event = self._events.pop(0)
-            if isinstance(event, Ping):
-                return event
+        """The next ping, which is not answered."""
+        while not isinstance(event := await self._next(), Ping):
+            pass
+        return event
+
+    async def _next(self) -> Event:
+        while not self._events:
+            data = await self.stream.receive_some()
+            if not data:
+                raise EOFError
+            self._machine.receive_data(bytes(data))
+            self._events = list(self._machine.events())
+        return self._events.pop(0)
+
+    async def gone(self, *, answering: bool = True) -> None:
+        """Wait until the connection is closed, however."""
+        try:
+            while True:
+                await (self.next_event() if answering else self.next_ping())
+        except (EOFError, trio.BrokenResourceError):
+            pass
 
     async def receive(self, size: int) -> bytes:
         """So many bytes, of however many messages."""
@@ -246,6 +254,12 @@ class WebSocketClient:
             pass
         await self.send(event.response())
         return int(event.code), event.reason or ""
+
+
+async def send_for_ever(stream: trio.abc.SendStream, data: bytes) -> None:
+    """Until it cannot."""
+    while True:
+        await stream.send_all(data)
 
 
 # Chromium

@@ -117,7 +117,7 @@ function disconnected(event) {
   const lost = wasConnected ? "The connection was lost." : "The server ended the connection.";
   const text = failure || (clean ? "You are disconnected. Log on again to return to your session." : lost);
   say(text, !clean || Boolean(failure));
-  (user.value ? password : user).focus();
+  (user.value ? password : user).select();
 }
 
 function setName(name) {
@@ -273,6 +273,7 @@ function closeKeyboard() {
   typing.blur();
 }
 
+at("keyboard").hidden = !navigator.maxTouchPoints; // whoever cannot touch the screen has a keyboard
 const hardware = new Keyboard(typing); // keys that are no text, and real keyboards on a touch device
 hardware.onkeyevent = (keysym, code, down) => rfb?.sendKey(keysym, code, down);
 hardware.grab();
