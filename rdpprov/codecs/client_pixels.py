@@ -193,7 +193,8 @@ def cpixel(layout: PixelLayout) -> PixelForm:
     """CPIXEL: three bytes where 32 bits hold no more than 24 of depth, all within the three lower or higher bytes.
 
     Little-endian formats whose colours fit both drop the highest byte, big-endian ones the last on the wire: that is
-    what TigerVNC's and libvncclient's decoders do, though the text says the lower three. A depth of 32 keeps four.
+    what TigerVNC's and libvncclient's decoders do, though the text says the lower three. Xvnc 1.12 sends bytes 1 to 3
+    of both. A depth of 32 keeps four.
     """
     if layout.true_colour and layout.bits_per_pixel == 32 and layout.depth <= 24:
         used = 0
