@@ -47,6 +47,17 @@
     [admin]
     socket = "/run/rdpprov/admin.sock"  # or "none"; default: admin.sock in the state directory
 
+    [web]                               # a page for browsers; without this table there is none
+    listen = "0.0.0.0:8443"
+    certificate = "office.pem"          # TLS, always, unless only this machine can connect; default: self-signed
+    key = "office.key"
+    origins = ["https://desk.example"]  # pages besides ours that may connect
+    trusted_proxies = ["192.0.2.0/24"]  # whose X-Forwarded-For is believed
+    listener = "web"                    # who serves the browsers; default: one without sockets is made, for RFB
+
+    [web.limits]                        # rdpprov.web.configuration.WebLimits
+    websockets = 256
+
 Relative paths start at the working directory, in the file as in options: a protocol's own keys may be paths, too, and
 nobody but the protocol knows.
 """
@@ -68,8 +79,11 @@ from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration, Policies, ServiceConfiguration, SessionsPolicy
 from rdpprov.rcm.settings import merge
 from rdpprov.security.private_files import reason_of
+from rdpprov.web.configuration import WebConfiguration, WebLimits
 
 LICENSE_POLICIES = ("valid-client",)
+WEB_LISTENER = "web"
+"""The listener that serves browsers, unless another is named."""
 NOT_BUILT = {"broker": "the broker is not built yet"}
 OF_THE_MACHINE = ("keep_alive", "keep_alive_start")
 """Policies that hold from before anybody is logged on."""
@@ -91,6 +105,8 @@ class Configuration:
     """A PAM service, which takes the place of `users`."""
     admin: Path | None = None
     """Where the admin socket lies; None: there is none."""
+    web: WebConfiguration | None = None
+    """None: no browsers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +127,7 @@ class Options:
     draining: bool = False
     admin: str | None = None
     """A path, or ``none``."""
+    web: str | None = None
     state_dir: Path | None = None
 
     def of_listener(self) -> dict[str, object]:
@@ -160,6 +177,13 @@ class Table:
         value: bool | None = self._get(key, bool, "true or false")
         return value
 
+    def texts(self, key: str) -> list[str]:
+        """A list of strings; empty if there is none."""
+        values: list[object] = self._get(key, list, "a list of texts") or []
+        if not all(isinstance(value, str) for value in values):
+            raise ConfigurationError(f"{self.where}: {key} is {values!r}, expected a list of texts")
+        return [str(value) for value in values]
+
     def number(self, key: str, *, whole: bool = False) -> float | None:
         """A number more than 0."""
         expected = "a whole number, more than 0" if whole else "a number, more than 0"
@@ -186,6 +210,11 @@ class Table:
     def rest(self) -> dict[str, object]:
         """What nobody has asked for."""
         return {key: value for key, value in self._values.items() if key not in self._asked}
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self._values)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -264,12 +293,13 @@ def configure(file: Table | None, options: Options) -> Configuration:
     users, pam = accounts.path("users"), accounts.text("pam")
     state_dir = options.state_dir or own_state_dir or default_state_dir()
     license_policy = _license(top, options)
+    web = _web(top.table("web"), options, state_dir)
     if users and pam:
         raise ConfigurationError(f"{accounts.where}: users and pam exclude each other")
     configuration = Configuration(
         desktop=options.desktop or desktop or "demo",
         service=ServiceConfiguration(
-            listeners=_listeners(top.table("listeners"), options, state_dir),
+            listeners=_with_web_listener(_listeners(top.table("listeners"), options, state_dir), web),
             limits=_limits(top.table("limits")),
             sessions=_sessions(sessions),
             policies=_policies(top.table("policies")),
@@ -282,6 +312,7 @@ def configure(file: Table | None, options: Options) -> Configuration:
         users=options.users or users or default_users_file(state_dir),
         pam=None if options.users else pam,
         admin=_admin(options.admin or admin_socket, state_dir),
+        web=web,
     )
     accounts.finish()
     admin.finish()
@@ -293,6 +324,56 @@ def _admin(text: str | None, state_dir: Path) -> Path | None:
     if text is None:
         return default_place(state_dir) if IS_POSSIBLE else None
     return None if text == NONE else Path(text).expanduser()
+
+
+def _web(table: Table, options: Options, state_dir: Path) -> WebConfiguration | None:
+    listen, tls = table.text("listen"), table.flag("tls")
+    certificate, key = table.path("certificate"), table.path("key")
+    tls_keylog, listener = table.path("tls_keylog"), table.text("listener")
+    origins, trusted_proxies = table.texts("origins"), table.texts("trusted_proxies")
+    limits = _given(WebLimits, table.table("limits"))
+    table.finish()
+    if options.web is not None:
+        host, port = parse_address("--web", options.web)
+    elif listen is not None:
+        host, port = parse_address(f"{table.where}: listen", listen)
+    elif table.is_given:
+        raise ConfigurationError(f"{table.where}: listen is missing, expected ADDR:PORT")
+    else:
+        return None
+    if certificate is None and key is None:
+        certificate, key = options.cert, options.key
+    try:
+        return WebConfiguration(
+            host=host,
+            port=port,
+            tls=tls,
+            certificate=certificate,
+            key=key,
+            tls_keylog=tls_keylog or options.tls_keylog,
+            state_dir=state_dir,
+            listener=listener or WEB_LISTENER,
+            origins=origins,
+            trusted_proxies=trusted_proxies,
+            limits=WebLimits(**limits),  # type: ignore[arg-type]  # a whole number where one is expected
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{table.where}: {error}") from error
+
+
+def _with_web_listener(
+    listeners: list[ListenerConfiguration], web: WebConfiguration | None
+) -> list[ListenerConfiguration]:
+    """With one more, that has no sockets, if browsers are to be served and nobody says by whom."""
+    names = [listener.name for listener in listeners]
+    if web is None or web.listener in names:
+        return listeners
+    if web.listener != WEB_LISTENER:
+        raise ConfigurationError(
+            f"[web]: listener {web.listener!r} is none of the listeners{suggestion(web.listener, names)}"
+        )
+    options: dict[str, object] = {"state_dir": str(web.state_dir)}
+    return [*listeners, ListenerConfiguration(WEB_LISTENER, "rfb", options)]
 
 
 def _license(top: Table, options: Options) -> str:
@@ -398,13 +479,18 @@ def _policy(table: Table, kind: SettingType) -> Settings:
 
 
 def _limits(table: Table) -> Limits:
+    return Limits(**_given(Limits, table))  # type: ignore[arg-type]  # a whole number where one is expected
+
+
+def _given(limits: type[attrs.AttrsInstance], table: Table) -> dict[str, float]:
+    """The limits that a table sets, whole ones where whole numbers are expected."""
     given = {
         field.name: value
-        for field in attrs.fields(Limits)
+        for field in attrs.fields(limits)
         if (value := table.number(field.name, whole=isinstance(field.default, int) and field.type is int)) is not None
     }
     table.finish()
-    return Limits(**given)  # type: ignore[arg-type]  # a whole number where one is expected
+    return given
 
 
 def _sessions(table: Table) -> SessionsPolicy:

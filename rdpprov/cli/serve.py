@@ -33,6 +33,7 @@ def serve(
     tls_keylog: Path | None = None,
     draining: bool = False,
     admin: str | None = None,
+    web: str | None = None,
     state_dir: Path | None = None,
     log_level: LogLevel = "info",
 ) -> None:
@@ -55,6 +56,7 @@ def serve(
         tls_keylog: append TLS secrets to this file, for Wireshark. It lays all traffic open.
         draining: take no new sessions from the start on; users still get back into theirs.
         admin: the admin socket for `rdpprov sessions` and its like: a path, or none; default: in the state directory.
+        web: address and port of a page for browsers: ADDR:PORT; https, unless only this machine can connect.
         state_dir: where the self-signed certificate, the users file and the admin socket are kept.
         log_level: what to log, on stderr.
     """
@@ -73,6 +75,7 @@ def serve(
         trace_wire=trace_wire,
         draining=draining,
         admin=admin,
+        web=web,
         state_dir=state_dir,
     )
     configuration = configure(None if config is None else read_file(config), options)

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import attrs
 import structlog
@@ -22,6 +23,7 @@ from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
 from rdpprov.security.private_files import reason_of
 from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory
 from rdpprov.traces.recorder import TraceDirectory
+from rdpprov.web.configuration import WebConfiguration
 
 log = structlog.get_logger("rdpprov")
 
@@ -55,6 +57,8 @@ def run_service(
     desktop_factory = load_desktop_factory(configuration.desktop)
     for listener in configuration.service.listeners:
         load_protocol(listener.protocol)  # now, for importing takes its time, and the event loop may not stand still
+    if configuration.web is not None:
+        _import_web()
     traces = _open_traces(configuration.trace_dir, wire=configuration.trace_wire)
     _raise_file_limit()
     service = RemoteConnectionManager(
@@ -67,7 +71,7 @@ def run_service(
     policies = None if read_again is None else PoliciesFile(service, configuration, read_again)
     with contextlib.ExitStack() as stack:
         admin = _listen_for_administrators(configuration.admin, stack, needed=needs_admin)
-        trio.run(_serve, service, announce, policies, admin)
+        trio.run(_serve, service, announce, policies, admin, configuration.web)
 
 
 class PoliciesFile:
@@ -107,19 +111,53 @@ async def _serve(
     announce: Callable[[Sequence[ReadyListener]], None],
     policies: PoliciesFile | None,
     admin: socket.socket | None,
+    web: WebConfiguration | None,
 ) -> None:
+    stops = [service.request_stop]
     # Without a file SIGHUP stays what it is: the end of a program whose terminal is gone.
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if policies and sys.platform != "win32" else [])]
     with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey_signals, signals, service, policies, nursery)
+            nursery.start_soon(_obey_signals, signals, stops, policies, nursery)
             async with trio.open_nursery() as serving:
                 listeners = await serving.start(service.serve)
+                if web is not None:
+                    listeners = await _start_web(service, web, listeners, serving, stops)
                 if admin is not None:
                     nursery.start_soon(serve_admin, service.administration, admin)
                 _let_garbage_lie()
                 announce(listeners)
             nursery.cancel_scope.cancel()
+
+
+def _import_web() -> ModuleType:
+    try:
+        from rdpprov.web import server
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"[web]: {error.name} is not installed: the web listener needs pip install 'rdpprov[web]'"
+        ) from error
+    return server
+
+
+async def _start_web(
+    service: RemoteConnectionManager,
+    configuration: WebConfiguration,
+    listeners: Sequence[ReadyListener],
+    nursery: trio.Nursery,
+    stops: list[Callable[[], None]],
+) -> list[ReadyListener]:
+    """Serve browsers too, with one of the service's listeners. Returns what listens then."""
+    name = configuration.listener
+    listener = service.provider_listener(name)
+    if not hasattr(listener, "serve_stream"):
+        raise ConfigurationError(f"[web]: listener {name}: its protocol takes no clients from elsewhere, as rfb does")
+    server = _import_web().WebServer(configuration, listener)
+    await nursery.start(server.serve)
+    stops.append(server.request_stop)
+    # A listener that has no sockets of its own is announced by those of the page.
+    others = [ready for ready in listeners if ready.name != name or ready.address]
+    return [*others, *(ReadyListener(name, server.scheme, host, port) for host, port in server.bound_addresses)]
 
 
 def _listen_for_administrators(
@@ -148,7 +186,10 @@ def _let_garbage_lie() -> None:
 
 
 async def _obey_signals(
-    signals: AsyncIterator[int], service: RemoteConnectionManager, policies: PoliciesFile | None, nursery: trio.Nursery
+    signals: AsyncIterator[int],
+    stops: Sequence[Callable[[], None]],
+    policies: PoliciesFile | None,
+    nursery: trio.Nursery,
 ) -> None:
     asked = False
     async for number in signals:
@@ -161,7 +202,8 @@ async def _obey_signals(
             nursery.cancel_scope.cancel()
         else:
             log.info("stopping", signal=name)
-            service.request_stop()
+            for request_stop in stops:
+                request_stop()
         asked = True
 
 

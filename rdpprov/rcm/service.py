@@ -7,6 +7,7 @@ import trio
 
 from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.enums import RcmDrainState
+from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.structures import ServiceState
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.administration import Administration
@@ -141,6 +142,14 @@ class RemoteConnectionManager:
             await trio.lowlevel.checkpoint()
         else:
             await change_policies(self._context, policies)
+
+    def provider_listener(self, name: str) -> ProtocolListener | None:
+        """A listener of now, as its provider made it; None: there is none of this name.
+
+        For clients that come to it otherwise than by its own sockets.
+        """
+        listeners = [] if self._context is None else self._context.listeners
+        return next((known.listener for known in listeners if known.configuration.name == name), None)
 
     @property
     def sessions(self) -> Iterable[Session]:

@@ -17,7 +17,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
     if not value > 0:
-        raise ConfigurationError(f"[web]: {attribute.name} is {value}, expected more than 0")
+        raise ConfigurationError(f"{attribute.name} is {value}, expected more than 0")
 
 
 def _limit(default: float) -> float:
@@ -74,7 +74,7 @@ def _parsed_networks(networks: Sequence[str]) -> tuple[IpNetwork, ...]:
     try:
         return tuple(ipaddress.ip_network(network) for network in networks)
     except ValueError as error:
-        raise ConfigurationError(f"[web]: trusted_proxies: {error}") from error
+        raise ConfigurationError(f"trusted_proxies: {error}") from error
 
 
 @attrs.frozen(kw_only=True)
@@ -101,10 +101,10 @@ class WebConfiguration:
 
     def __attrs_post_init__(self) -> None:
         if self.key is not None and self.certificate is None:
-            raise ConfigurationError("[web]: key without certificate")
+            raise ConfigurationError("key without certificate")
         if self.tls is False and not is_loopback(self.host):
             raise ConfigurationError(
-                f"[web]: tls is false, but {self.host} is not this machine: passwords would be on the network in clear"
+                f"tls is false, but {self.host} is not this machine: passwords would be on the network in clear"
             )
 
     @property
@@ -143,8 +143,8 @@ def normal_origin(origin: str) -> str:
         or not parts.hostname
         or origin.lower() != f"{parts.scheme}://{parts.netloc.lower()}"
     ):
-        raise ConfigurationError(f"[web]: origin {origin!r}, expected https://HOST or https://HOST:PORT")
+        raise ConfigurationError(f"origin {origin!r}, expected https://HOST or https://HOST:PORT")
     if "@" in parts.netloc:
-        raise ConfigurationError(f"[web]: origin {origin!r} names a user, expected https://HOST or https://HOST:PORT")
+        raise ConfigurationError(f"origin {origin!r} names a user, expected https://HOST or https://HOST:PORT")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{DEFAULT_PORTS[parts.scheme] if port is None else port}"
