@@ -55,7 +55,7 @@ $(DEV_VENV)/.installed: requirements-dev.lock $(BUILT_FROM)
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS = freerdp2-x11 freerdp2-shadow-x11 rdesktop xrdp tshark \
-	xvfb xauth xdotool x11-utils x11-xkb-utils xkb-data imagemagick \
+	tigervnc-viewer tigervnc-standalone-server xvfb xauth xdotool x11-utils x11-xkb-utils xkb-data imagemagick \
 	chromium
 
 peers:
