@@ -176,6 +176,7 @@ class WebConnection:
                 continue
             await self._protocol.handle(RawData(data))
             if not data:
+                self.is_over = True
                 await self._protocol.handle(Closed())
                 return
 
@@ -185,10 +186,8 @@ class WebConnection:
             with trio.move_on_after(self._limits.silence if self._is_websocket else inf):
                 return bytes(await self._stream.receive_some(RECEIVE_SIZE))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.is_over = True
             return b""
         log.info("browser does not even answer pings", client=self.peer[0])
-        self.is_over = True
         return b""
 
     async def _send(self, event: Event) -> None:

@@ -166,13 +166,18 @@ class WebSocketStream(trio.abc.HalfCloseableStream):
         finally:
             self._is_sending = False
 
+    @property
+    def _is_gone(self) -> bool:
+        """A WebSocket has no half that stays open: when the browser's has ended, so has ours."""
+        return self._at_end or self._carrier.is_over
+
     async def _send(self, send: Callable[[], Awaitable[None]]) -> None:
         try:
-            if not self._carrier.is_over:
+            if not self._is_gone:
                 await send()
         except (WebSocketDisconnect, WebSocketDisconnected) as error:
             raise trio.BrokenResourceError("the WebSocket is closed") from error
-        if self._carrier.is_over:  # below, what cannot be sent is dropped without a word
+        if self._is_gone:  # below, what cannot be sent is dropped without a word
             raise trio.BrokenResourceError("the connection is closed")
 
     async def aclose(self) -> None:
