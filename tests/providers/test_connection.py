@@ -26,7 +26,7 @@ from rdpprov.protocol.rdp.events import Activated, NeedData, Paused, ShutdownDen
 from rdpprov.providers.rdp.client_data import client_data, connection_settings
 from rdpprov.providers.rdp.connection import MAX_UNSENT, RdpConnection
 from rdpprov.providers.rdp.options import RdpListenerOptions
-from rdpprov.providers.rdp.transport import LINGER
+from rdpprov.providers.transport import LINGER
 from rdpprov.security.tls import client_context
 from rdpprov.testing.rdp_client import connect_rdp
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags, SystemTime, TimeZoneInformation

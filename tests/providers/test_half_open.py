@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair
 
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.providers.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.connection import RdpConnection
-from rdpprov.providers.rdp.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.options import RdpListenerOptions
 from rdpprov.testing.rdp_client import connect_rdp
 from tests.providers.support import CLIENT, stopped_before

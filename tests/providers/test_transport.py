@@ -9,7 +9,7 @@ from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_task
 
 from rdpprov.api.devices import PointerMotion
 from rdpprov.protocol.rdp.client import ClientOptions
-from rdpprov.providers.rdp.transport import LINGER, ClientGone, Transport
+from rdpprov.providers.transport import LINGER, ClientGone, Transport
 from rdpprov.security.certificates import make_self_signed, utc_now
 from rdpprov.security.tls import client_context
 from rdpprov.testing.rdp_client import connect_rdp

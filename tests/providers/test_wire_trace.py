@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from rdpprov.api.devices import Rectangle, ScancodeKey
 from rdpprov.protocol.rdp.client import ClientOptions
-from rdpprov.providers.rdp.wire_trace import MAX_HELD, WireTrace, _io_data
+from rdpprov.providers.rdp.wire_trace import WireTrace, _io_data
+from rdpprov.providers.wire_trace import MAX_HELD
 from rdpprov.testing.rdp_client import connect_rdp
 from rdpprov.wire.rdp.client_info import ClientAutoReconnectPacket, ClientInfo, InfoFlags, TimeZoneInformation
 from rdpprov.wire.rdp.mcs import frame_send_data_request

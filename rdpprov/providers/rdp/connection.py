@@ -52,8 +52,8 @@ from rdpprov.providers.rdp.graphics import RdpVideoDevice
 from rdpprov.providers.rdp.input import RdpInputDevices
 from rdpprov.providers.rdp.license_connection import RdpLicenseConnection
 from rdpprov.providers.rdp.options import RdpListenerOptions
-from rdpprov.providers.rdp.transport import LINGER, ClientGone, Transport
 from rdpprov.providers.rdp.wire_trace import WireTrace
+from rdpprov.providers.transport import LINGER, ClientGone, Transport
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
 from rdpprov.wire.rdp.gcc import ClientCoreData
 

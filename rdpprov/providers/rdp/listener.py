@@ -11,8 +11,8 @@ from rdpprov.api import ListenerSettings, ProtocolListener, ProtocolListenerCall
 from rdpprov.api.devices import TaskStatus
 from rdpprov.api.enums import ListenerSettingLevel
 from rdpprov.errors import ConfigurationError, HResultError, RemoteProtocolError, for_log
+from rdpprov.providers.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.connection import RdpConnection
-from rdpprov.providers.rdp.half_open import CrowdedOut, HalfOpenClients
 from rdpprov.providers.rdp.options import RdpListenerOptions
 from rdpprov.security.certificates import self_signed_certificate
 from rdpprov.security.tls import server_context

@@ -1,14 +1,14 @@
-"""What a connection's trace gets to know about the wire: milestones, and plain bytes if somebody asked for them."""
+"""What an RDP connection's trace gets to know about the wire, and what in it is secret."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
-import trio
 
 from rdpprov.api import ProtocolConnectionCallback
 from rdpprov.errors import RemoteProtocolError
 from rdpprov.protocol.rdp.framing import SESSION_LIMIT, UnitSplitter
+from rdpprov.providers.wire_trace import HeldTrace
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
 from rdpprov.wire.rdp.mcs import MCS_GLOBAL_CHANNEL_ID, SendDataRequest, unpack_domain_pdu
 from rdpprov.wire.rdp.security import BasicSecurityHeader
@@ -16,50 +16,27 @@ from rdpprov.wire.rdp.share import PduType2, ShareDataPdu, unpack_share_pdu
 from rdpprov.wire.rdp.tpkt import UnitKind
 from rdpprov.wire.rdp.x224 import TPDU_DATA, data_payload
 
-MAX_HELD = 8 * 1024
-"""Bytes kept before anybody can be asked whether they are wanted: about three times what clients need until Client
-Info. One that needs more is not recorded."""
-
 _TPKT_HEADER_SIZE = 4
 _SECURITY_HEADER_SIZE = BasicSecurityHeader.LAYOUT.size
 
 
 @attrs.define
-class WireTrace:
-    """Milestones and bytes of one connection.
-
-    A trace begins with OnConnected, but the wire does not: what comes before is kept here until `attach`.
+class WireTrace(HeldTrace):
+    """Milestones and bytes of one RDP connection.
 
     Secrets go no further. What comes in is traced PDU by PDU: the password in Client Info and the auto-reconnect
     verifier behind it are overwritten at equal length, and until `logged_on` input is left out, for a password may be
     typed in it. What goes out loses the secret of the auto-reconnect cookie (`hide`).
     """
 
-    _now: Callable[[], float] = trio.current_time
-    _callback: ProtocolConnectionCallback | None = None
-    _wanted: bool = True
-    _held: list[tuple[float, Literal["in", "out"], bytes]] = attrs.field(factory=list, repr=False)
-    _held_size: int = 0
-    _milestones: list[tuple[float, str, dict[str, object]]] = attrs.field(factory=list)
     _incoming: UnitSplitter = attrs.field(factory=lambda: UnitSplitter(SESSION_LIMIT), repr=False)
     _client_info_seen: bool = False
     _input_hidden: bool = True
     _secret: bytes = attrs.field(default=b"", repr=False)
 
-    def milestone(self, name: str, **fields: object) -> None:
-        """Something has happened that a reader of the trace looks for."""
-        if self._callback is None:
-            self._milestones.append((self._now(), name, fields))
-        else:
-            self._callback.trace_event(name, fields)
-
     def received(self, data: bytes) -> None:
         """Bytes came in, inside TLS or before it."""
         self._take("in", data)
-
-    def sent(self, data: bytes) -> None:
-        """Bytes go out."""
-        self._take("out", data)
 
     def was_not_ours(self, size: int) -> None:
         """The last bytes that came in are TLS's, not the protocol's."""
@@ -74,36 +51,6 @@ class WireTrace:
     def hide(self, secret: bytes) -> None:
         """Overwrite this where it goes out. It goes out in one piece."""
         self._secret = secret
-
-    def attach(self, callback: ProtocolConnectionCallback) -> None:
-        """The trace exists now: hand over what was kept."""
-        self._callback = callback
-        now = self._now()
-        for time, name, fields in self._milestones:
-            callback.trace_event(name, fields, ago=now - time)
-        self._milestones = []
-        self._wanted = self._wanted and callback.traces_wire
-        held, self._held = self._held, []
-        for time, direction, data in held:
-            self._trace(callback, direction, data, now - time)
-
-    def detach(self) -> None:
-        """The trace is over: nothing more is kept, nor who kept it."""
-        self._callback = None
-        self._wanted = False
-
-    def _take(self, direction: Literal["in", "out"], data: bytes) -> None:
-        if not self._wanted:
-            return
-        if self._callback is not None:
-            self._trace(self._callback, direction, data, 0.0)
-            return
-        self._held_size += len(data)
-        if self._held_size <= MAX_HELD:
-            self._held.append((self._now(), direction, data))
-        else:
-            self._wanted = False
-            self._held = []
 
     def _trace(
         self, callback: ProtocolConnectionCallback, direction: Literal["in", "out"], data: bytes, ago: float
