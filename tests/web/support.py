@@ -335,9 +335,9 @@ class Page:
         )
 
     async def open(self, url: str) -> None:
-        """Go there, and wait until its modules have run."""
+        """Go there, and wait until the page is ready for its user."""
         await self.call("Page.navigate", url=url)
-        await self.wait_for(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")
+        await self.wait_for(f"location.href === {json.dumps(url)} && document.querySelector('#server')?.textContent")
 
     async def size(self, width: int, height: int, *, mobile: bool = False, dark: bool = False) -> None:
         """Size of the window, and what kind of device it is on."""
@@ -358,12 +358,25 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
+    async def log_on(self, user: str, password: str) -> None:
+        """Fill in the form and send it off."""
+        for name, text in (("user", user), ("password", password)):
+            await self.evaluate(f"document.querySelector('#{name}').select()")
+            await self.type(text)
+        await self.click("#connect")
+
+    async def box(self, selector: str) -> dict[str, float]:
+        """Where an element is, in pixels of the page: left, top, right, bottom, width, height."""
+        box: dict[str, float] = await self.evaluate(
+            f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()"
+        )
+        return box
+
     async def click(self, selector: str) -> None:
         """Click into the middle of an element."""
-        x, y = await self.evaluate(
-            f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect(); "
-            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
-        )
+        await self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})")
+        box = await self.box(selector)
+        x, y = (box["left"] + box["right"]) / 2, (box["top"] + box["bottom"]) / 2
         await self.mouse("mousePressed", x, y)
         await self.mouse("mouseReleased", x, y)
 
@@ -405,20 +418,18 @@ async def browser(home: Path) -> AsyncIterator[Page]:
     )
     try:
         assert process.stderr is not None
-        port = await _devtools_port(process.stderr)
-        async with trio.open_nursery() as nursery:
+        host = f"127.0.0.1:{await _devtools_port(process.stderr)}"
+        async with await _connect(host) as stream:
+            targets = json.loads((await exchange(stream, "/json/list", "GET", {"host": host})).body)
+        url = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+        async with await _connect(host) as stream, trio.open_nursery() as nursery:
             nursery.start_soon(_drain, process.stderr)
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                host = f"127.0.0.1:{port}"
-                targets = json.loads((await exchange(stream, "/json/list", "GET", {"host": host})).body)
-            path = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                page = Page(await open_websocket(stream, host, path.removeprefix(f"ws://{host}"), [], {}))
-                nursery.start_soon(page.listen)
-                for domain in ("Page", "Runtime", "Network", "Log"):
-                    await page.call(f"{domain}.enable")
-                yield page
-                nursery.cancel_scope.cancel()
+            page = Page(await open_websocket(stream, host, url.removeprefix(f"ws://{host}"), [], {}))
+            nursery.start_soon(page.listen)
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                await page.call(f"{domain}.enable")
+            yield page
+            nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
             if process.poll() is None:
@@ -428,6 +439,11 @@ async def browser(home: Path) -> AsyncIterator[Page]:
             if process.poll() is None:
                 process.kill()
                 await process.wait()
+
+
+async def _connect(host: str) -> trio.SocketStream:
+    address, _, port = host.rpartition(":")
+    return await trio.open_tcp_stream(address, int(port))
 
 
 async def _devtools_port(stderr: trio.abc.ReceiveStream) -> int:

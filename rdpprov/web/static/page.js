@@ -1,6 +1,8 @@
 // The page around noVNC: it asks who wants to log on, shows the desktop, and says what goes wrong.
 
-import { Keyboard, RFB, keysymdef } from "./novnc.js";
+// Meanwhile the user types name and password.
+const loading = import("./novnc.js");
+loading.catch(() => {}); // said when it is needed
 
 const CONNECT_LIMIT = 30_000; // ms, until the desktop is there: the server's own limits are longer
 const STATUS_SHOWN = 3_500; // ms
@@ -17,6 +19,7 @@ const [form, user, password, message, connectText] = ["form", "user", "password"
 const [session, screen, typing, keys] = ["session", "screen", "typing", "keys"].map(at);
 const [clipboardPanel, clipboardText] = ["clipboard-panel", "clipboard-text"].map(at);
 
+let viewer = null; // the module
 let rfb = null;
 let failure = ""; // why the connection ends; the first reason is the right one
 let wasConnected = false;
@@ -52,11 +55,17 @@ function showStatus(text) {
 
 // Connecting
 
-function connect() {
+async function connect() {
   say("");
   failure = "";
   wasConnected = false;
   setState("connecting");
+  limitTimer = setTimeout(() => end("The server does not answer."), CONNECT_LIMIT);
+  viewer = await loading.catch(() => null);
+  if (failure || !viewer) {
+    disconnected({ detail: { clean: false } }, failure || "The viewer cannot be loaded. Reload the page.");
+    return;
+  }
   const url = new URL("websocket", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   let opened = false;
@@ -68,7 +77,7 @@ function connect() {
       : "The server cannot be reached, or does not accept connections from this page.";
   });
   const credentials = { username: user.value, password: password.value };
-  rfb = new RFB(screen, socket, { credentials, shared: true });
+  rfb = new viewer.RFB(screen, socket, { credentials, shared: true });
   rfb.scaleViewport = true;
   rfb.resizeSession = true;
   rfb.background = "transparent";
@@ -82,7 +91,6 @@ function connect() {
   rfb.addEventListener("desktopname", (event) => setName(event.detail.name));
   rfb.addEventListener("clipboard", (event) => clipboardCame(event.detail.text));
   rfb.addEventListener("bell", () => showStatus("The remote desktop rings."));
-  limitTimer = setTimeout(() => end("The server does not answer."), CONNECT_LIMIT);
 }
 
 function sentence(text) {
@@ -104,7 +112,7 @@ function connected() {
   rfb.focus();
 }
 
-function disconnected(event) {
+function disconnected(event, reason = failure) {
   clearTimeout(limitTimer);
   rfb = null;
   closeKeyboard();
@@ -115,8 +123,8 @@ function disconnected(event) {
   setState("idle");
   const clean = event.detail.clean && wasConnected;
   const lost = wasConnected ? "The connection was lost." : "The server ended the connection.";
-  const text = failure || (clean ? "You are disconnected. Log on again to return to your session." : lost);
-  say(text, !clean || Boolean(failure));
+  const text = reason || (clean ? "You are disconnected. Log on again to return to your session." : lost);
+  say(text, !clean || Boolean(reason));
   (user.value ? password : user).select();
 }
 
@@ -127,7 +135,7 @@ function setName(name) {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!rfb) connect();
+  if (document.body.dataset.state === "idle") connect();
 });
 at("cancel").addEventListener("click", () => end("Cancelled."));
 at("disconnect").addEventListener("click", () => rfb?.disconnect());
@@ -245,7 +253,7 @@ function typedText(value) {
   for (const character of after.slice(same)) {
     if (character === "\n") sendKey("Enter");
     else if (character !== "\u200b") {
-      rfb?.sendKey(keysymdef.lookup(character.codePointAt(0)), null);
+      rfb?.sendKey(viewer.keysymdef.lookup(character.codePointAt(0)), null);
       letGo();
     }
   }
@@ -274,9 +282,11 @@ function closeKeyboard() {
 }
 
 at("keyboard").hidden = !navigator.maxTouchPoints; // whoever cannot touch the screen has a keyboard
-const hardware = new Keyboard(typing); // keys that are no text, and real keyboards on a touch device
-hardware.onkeyevent = (keysym, code, down) => rfb?.sendKey(keysym, code, down);
-hardware.grab();
+loading.then(({ Keyboard }) => { // keys that are no text, and real keyboards on a touch device
+  const hardware = new Keyboard(typing);
+  hardware.onkeyevent = (keysym, code, down) => rfb?.sendKey(keysym, code, down);
+  hardware.grab();
+}, () => {});
 typing.addEventListener("input", (event) => {
   typedText(typing.value);
   if (!event.isComposing && (typed.length < 4 || typed.length > 200)) refill();
