@@ -40,6 +40,18 @@ def test_the_wheel_has_every_file_of_the_package(wheel, source):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 
 
+def test_the_wheel_has_the_viewer_with_its_licence_and_the_extra_that_serves_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (metadata,) = (archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+    assert {f"rdpprov/web/static/{name}" for name in ("index.html", "novnc.js", "novnc.LICENSE.txt")} <= names
+    assert "Provides-Extra: web" in metadata
+    assert {line for line in metadata.splitlines() if 'extra == "web"' in line} == {
+        'Requires-Dist: hypercorn[trio]<0.19,>=0.18; extra == "web"',
+        'Requires-Dist: starlette>=1.0; extra == "web"',
+    }
+
+
 def test_the_packages_listed_are_those_of_the_tree(source):
     listed = tomllib.loads((source / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {
@@ -55,12 +67,12 @@ def test_the_sdist_has_what_it_takes_to_build_and_test(sdist, source, root):
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {
         path.relative_to(source).as_posix()
-        for top in ("rdpprov", "protocol_specs", "examples", "tests", "benchmarks")
+        for top in ("rdpprov", "protocol_specs", "examples", "tests", "benchmarks", "docs")
         for path in (source / top).rglob("*")
         if path.is_file()
     }
     wanted |= {"pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "THIRD_PARTY.md", "LICENSE"}
-    wanted |= {"requirements.lock", "requirements-dev.lock"}
+    wanted |= {"requirements.lock", "requirements-dev.lock", "requirements-docs.lock"}
     assert sorted(wanted - names) == []
     assert [name for name in names if "__pycache__" in name or name.endswith(".so")] == []
 
@@ -85,11 +97,16 @@ def test_it_builds_without_a_compiler(source, builder, tmp_path):
 def test_the_lock_files_pin_every_dependency_with_hashes_and_no_host(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["build"]]
+    wanted_for_docs = project["dependency-groups"].pop("docs")
     wanted_for_tests = [
         *wanted,
         *(entry for group in project["dependency-groups"].values() for entry in group if isinstance(entry, str)),
     ]
-    for file, requirements in (("requirements.lock", wanted), ("requirements-dev.lock", wanted_for_tests)):
+    for file, requirements in (
+        ("requirements.lock", wanted),
+        ("requirements-dev.lock", wanted_for_tests),
+        ("requirements-docs.lock", wanted_for_docs),
+    ):
         text = (root / file).read_text()
         pins = re.findall(r"^([a-z0-9-]+)==\S+ (?:;.*)?\\\n    --hash=sha256:", text, re.M)
         assert {re.match("[a-z0-9-]+", entry)[0] for entry in requirements} <= set(pins)
@@ -97,11 +114,14 @@ def test_the_lock_files_pin_every_dependency_with_hashes_and_no_host(root):
         assert "://" not in text
 
 
-def test_both_lock_files_pin_the_same_versions(root):
+def test_the_lock_files_pin_the_same_versions(root):
     def pins(file):
-        return set(re.findall(r"^(\S+==\S+)", (root / file).read_text(), re.M))
+        return dict(re.findall(r"^(\S+)==(\S+)", (root / file).read_text(), re.M))
 
-    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+    both = pins("requirements-dev.lock")
+    assert pins("requirements.lock").items() <= both.items()
+    docs = pins("requirements-docs.lock")  # installed on top of the development's
+    assert {name: docs[name] for name in docs.keys() & both} == {name: both[name] for name in docs.keys() & both}
 
 
 @pytest.fixture(scope="session")

@@ -31,3 +31,10 @@ def test_every_package_that_is_installed_with_the_program_has_its_licence_listed
     locked = set(re.findall(r"(?m)^([\w.-]+)==", (root / "requirements.lock").read_text()))
     listed = (root / "THIRD_PARTY.md").read_text()
     assert {name for name in locked if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", listed)} == set()
+
+
+def test_the_viewer_that_is_shipped_is_the_one_that_is_listed_and_built(root):
+    version = re.search(r"(?m)^NOVNC = (\S+)$", (root / "Makefile").read_text())[1]
+    banner = (root / "rdpprov/web/static/novnc.js").read_text().partition("\n")[0]
+    assert f"noVNC {version}," in banner
+    assert f"noVNC](https://github.com/novnc/noVNC) {version}**" in (root / "THIRD_PARTY.md").read_text()
