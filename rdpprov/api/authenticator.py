@@ -1,9 +1,9 @@
 """What the service asks who may log on."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rdpprov.api.identity import AuthenticatedUser, UserToken
-from rdpprov.api.structures import UserCredential
+from rdpprov.api.structures import SerializedUserCredential, UserCredential
 
 
 class Authenticator(Protocol):
@@ -29,4 +29,26 @@ class Authenticator(Protocol):
 
         Raises:
             LogonError: the account is gone, or disabled.
+        """
+
+
+@runtime_checkable
+class SerializedAuthenticator(Protocol):
+    """An authenticator that also understands what `ProtocolConnection2.get_serialized_user_credential` returns.
+
+    What is in such a credential is between who made it and who checks it; the service does not look.
+    """
+
+    async def authenticate_serialized(
+        self, credential: SerializedUserCredential, *, client_address: str, how: str
+    ) -> AuthenticatedUser:
+        """Check a serialized credential.
+
+        Args:
+            credential: as the provider gave it.
+            client_address: as in `Authenticator.authenticate`.
+            how: likewise.
+
+        Raises:
+            LogonError: it is not to be.
         """

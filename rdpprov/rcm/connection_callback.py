@@ -72,6 +72,8 @@ class ConnectionCallback(ProtocolConnectionCallback):
         """AcceptConnection is over: from now on queries may come between any two steps."""
         self.querying: set[trio.CancelScope] = set()
         """Queries that are being asked, or wait to be; they end before the disconnect sequence begins."""
+        self.fast_reconnect_asked = False
+        """The provider has had its chance to choose a session."""
         self.channels: set[ServiceChannel] = set()
         """Virtual channels that the service has opened; they end with the connection."""
         self.client = ClientData()

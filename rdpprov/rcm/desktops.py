@@ -7,6 +7,7 @@ import structlog
 import trio
 
 from rdpprov.api.devices import TaskStatus
+from rdpprov.api.properties import WTS_QUERY_ALLOWED_INITIAL_APP, WTS_QUERY_LOGON_SCREEN_SIZE, InitialApp
 from rdpprov.api.structures import ClientData
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import RdpProvError, for_log
@@ -21,8 +22,18 @@ from rdpprov.rcm.ending import (
     SERVICE_STOPS,
     ConnectionDroppedError,
 )
+from rdpprov.rcm.logon_errors import PROGRAM_REFUSED, redirect_message
+from rdpprov.rcm.queries import query
 from rdpprov.rcm.session_table import Session
-from rdpprov.sessions.base import MAX_DESKTOP, MIN_DESKTOP, Desktop, DesktopRequest, LogonDesktop, LogonRequest
+from rdpprov.sessions.base import (
+    MAX_DESKTOP,
+    MIN_DESKTOP,
+    Desktop,
+    DesktopRequest,
+    InitialProgram,
+    LogonDesktop,
+    LogonRequest,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +45,40 @@ def desktop_size(service: ServiceContext, client: ClientData) -> tuple[int, int]
     return min(max(width, MIN_DESKTOP), MAX_DESKTOP), min(max(height, MIN_DESKTOP), MAX_DESKTOP)
 
 
-async def start_desktop(service: ServiceContext, session: Session, client: ClientData) -> None:
+async def initial_program(callback: ConnectionCallback) -> InitialProgram | None:
+    """WTS_QUERY_ALLOWED_INITIAL_APP: the program that the client names, as the provider changes it; None: none.
+
+    Raises:
+        ConnectionDroppedError: the provider does not let it be started.
+    """
+    settings = callback.settings.values if callback.settings is not None else callback.client
+    if not settings.inherit_initial_program or not settings.initial_program:
+        return None
+    application, parameters = split_command(settings.initial_program)
+    verdict = await query(callback, WTS_QUERY_ALLOWED_INITIAL_APP, InitialApp(application, parameters))
+    if verdict is not None:
+        if not verdict.allowed:
+            await redirect_message(callback, PROGRAM_REFUSED)
+            raise ConnectionDroppedError(
+                ErrInfo.ERRINFO_SERVER_INSUFFICIENT_PRIVILEGES, "the provider refuses the client's initial program"
+            )
+        application, parameters = verdict.command_line, verdict.parameters
+    return InitialProgram(application, parameters, settings.work_directory, settings.maximize_shell)
+
+
+def split_command(command_line: str) -> tuple[str, str]:
+    """A program and its parameters, as Windows takes a command line apart: quotes keep a path with spaces together."""
+    command_line = command_line.strip()
+    if command_line.startswith('"'):
+        application, _, parameters = command_line[1:].partition('"')
+    else:
+        application, _, parameters = command_line.partition(" ")
+    return application, parameters.strip()
+
+
+async def start_desktop(
+    service: ServiceContext, session: Session, client: ClientData, program: InitialProgram | None = None
+) -> None:
     """Make the desktop of a session whose user has just been found out, and wait until it can be shown.
 
     The desktop is made before the first wait: whoever comes to the session by another connection finds it there.
@@ -45,7 +89,8 @@ async def start_desktop(service: ServiceContext, session: Session, client: Clien
     assert session.user is not None
     width, height = desktop_size(service, client)
     try:
-        session.desktop = service.desktop_factory(DesktopRequest(session.session_id, session.user, width, height))
+        request = DesktopRequest(session.session_id, session.user, width, height, program)
+        session.desktop = service.desktop_factory(request)
     except Exception as error:
         log.error("desktop cannot be made", session=session.session_id, **for_log(error))
         session.ending = DESKTOP_DIED
@@ -111,6 +156,14 @@ async def run_session(service: ServiceContext, session: Session, desktop: Deskto
         session.ended.set()
 
 
+async def logon_screen_size(service: ServiceContext, callback: ConnectionCallback) -> tuple[int, int]:
+    """WTS_QUERY_LOGON_SCREEN_SIZE: the provider's answer, within bounds; else as large as the client's screen."""
+    size = await query(callback, WTS_QUERY_LOGON_SCREEN_SIZE)
+    if size is None:
+        return desktop_size(service, callback.client)
+    return min(max(size.width, MIN_DESKTOP), MAX_DESKTOP), min(max(size.height, MIN_DESKTOP), MAX_DESKTOP)
+
+
 @asynccontextmanager
 async def logon_desktop(
     service: ServiceContext, callback: ConnectionCallback, user_name: str, domain: str
@@ -136,7 +189,7 @@ async def logon_desktop(
     scope = trio.CancelScope()
     try:
         try:
-            width, height = desktop_size(service, callback.client)
+            width, height = await logon_screen_size(service, callback)
             desktop = service.logon_desktop_factory(LogonRequest(width, height, user_name, domain))
             await service.nursery.start(_run_logon_desktop, service, callback, desktop, scope)
             # Before the first key arrives: passwords are typed as scan codes, which mean nothing without the layout.

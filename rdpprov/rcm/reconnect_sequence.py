@@ -4,6 +4,7 @@ import structlog
 
 from rdpprov.api.connection import ProtocolConnection
 from rdpprov.api.identity import UserToken
+from rdpprov.api.properties import CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED, PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION
 from rdpprov.errors import RdpProvError, for_log
 from rdpprov.rcm.asking import time_limit
 from rdpprov.rcm.attachment import Attachment
@@ -13,7 +14,9 @@ from rdpprov.rcm.desktops import desktop_size, session_is_up
 from rdpprov.rcm.disconnect_sequence import leave_session
 from rdpprov.rcm.ending import DESKTOP_DIED, ConnectionDroppedError
 from rdpprov.rcm.policies import obey, under_policies
+from rdpprov.rcm.queries import query
 from rdpprov.rcm.session_table import Session
+from rdpprov.sessions.base import CursorBlink
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +91,10 @@ async def notify_logon(
     log.info(
         "logged on", user=user.name, domain=user.domain, how=user.how, session=session.session_id, **callback.whose
     )
+    zone = await query(callback, PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION)
+    session.time_zone = zone or callback.client.client_time_zone
+    if await query(callback, CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED):
+        callback.tell_desktop(CursorBlink(allowed=False))
 
 
 async def show_again(service: ServiceContext, callback: ConnectionCallback, session: Session) -> None:

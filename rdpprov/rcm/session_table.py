@@ -15,7 +15,7 @@ import trio
 
 from rdpprov.api.enums import ConnectState
 from rdpprov.api.identity import ReconnectClaim, ReconnectMethod, ReconnectSecret, UserToken
-from rdpprov.api.structures import NULL_GUID, SessionId
+from rdpprov.api.structures import NULL_GUID, SessionId, TimeZoneInformation
 from rdpprov.rcm.ending import TAKEN_OVER, Ending
 from rdpprov.sessions.base import Desktop
 
@@ -62,6 +62,8 @@ class Session:
     """The managers know that a client shows it."""
     is_told_logged_on: bool = False
     """The managers know that a user is logged on."""
+    time_zone: TimeZoneInformation | None = None
+    """Of the client that showed the session last; a `DynamicTimeZoneInformation` where the provider knows one."""
     secret: bytes | None = attrs.field(default=None, repr=False)
     """What lets a client back in without a logon."""
 

@@ -59,7 +59,14 @@ class Notice:
     """Empty: what the one before said is over."""
 
 
-DesktopMessage: TypeAlias = ClientAttached | ClientDetached | SequenceStep | Notice
+@attrs.frozen
+class CursorBlink:
+    """Whether the text cursor may blink for this client. It may until this is told, and again for the next client."""
+
+    allowed: bool
+
+
+DesktopMessage: TypeAlias = ClientAttached | ClientDetached | SequenceStep | Notice | CursorBlink
 
 
 class Desktop(ABC):
@@ -132,6 +139,17 @@ class LogonDesktop(Desktop):
 
 
 @attrs.frozen
+class InitialProgram:
+    """What the client wants to be started in its new session, as far as the provider lets it."""
+
+    command_line: str
+    """With directory."""
+    parameters: str = ""
+    work_directory: str = ""
+    maximized: bool = False
+
+
+@attrs.frozen
 class DesktopRequest:
     """What a new session's desktop is made from."""
 
@@ -139,6 +157,8 @@ class DesktopRequest:
     user: UserToken
     width: int
     height: int
+    program: InitialProgram | None = None
+    """Instead of the desktop's own, or beside it; None: the client named none."""
 
 
 @attrs.frozen

@@ -45,8 +45,9 @@ ARRIVING = [
 ]
 CONNECTED = ["AuthenticateClientToSession", "NotifySessionId", "GetProtocolHandles", "ConnectNotify"]
 ALLOWED = ["IsUserAllowedToLogon", "SessionArbitrationEnumeration"]
-LOGGED_ON = ["LogonNotify", "GetUserData"]
-RECONNECTED = ["DisconnectNotify", "NotifySessionId", "GetProtocolHandles", "ConnectNotify", "LogonNotify"]
+TIME_ZONE = "QueryProperty"
+LOGGED_ON = ["LogonNotify", "GetUserData", TIME_ZONE]
+RECONNECTED = ["DisconnectNotify", "NotifySessionId", "GetProtocolHandles", "ConnectNotify", "LogonNotify", TIME_ZONE]
 ENDED = ["DisconnectNotify", "Close"]
 
 
@@ -182,7 +183,8 @@ async def test_a_client_that_proves_its_session_gets_it_without_arbitration(serv
         async with old.logged_on() as second:
             await second.leaves()
         assert len(list(old.service.sessions)) == 1
-    assert second.connection.names == [*ARRIVING, *CONNECTED, "IsUserAllowedToLogon", "LogonNotify", *ENDED]
+    straight = ["IsUserAllowedToLogon", "LogonNotify", TIME_ZONE]
+    assert second.connection.names == [*ARRIVING, *CONNECTED, *straight, *ENDED]
 
 
 async def test_policies_and_their_changes_come_with_the_policy_data_of_the_next_connection(served):

@@ -128,8 +128,10 @@ async def test_a_redirector_hears_of_a_logon_error_and_may_keep_the_message_from
         Expect("OnBeginPainting"),
         Expect("RedirectLogonError", LogonErrorRedirectorResponse.HANDLED_DONT_SHOW, args=refusal),
         Types("ann", "wrong"),
+        Expect("RedirectStatus", LogonErrorRedirectorResponse.HANDLED_SHOW, args=("One moment …",)),
         Expect("RedirectLogonError", Fails(HResultError("too busy"))),
         Types("ann", "right"),
+        Expect("RedirectStatus", Fails(HResultError("too busy"))),
         *NEW_SESSION,
         *CLIENT_GOES,
     ]
@@ -147,6 +149,7 @@ async def test_a_redirector_may_end_the_logon(autojump_clock, checked):
         *up_to_logon(WRONG),
         Expect("OnBeginPainting"),
         Expect("RedirectLogonError", LogonErrorRedirectorResponse.HANDLED_DONT_SHOW_START_OVER),
+        Expect("GetUserCredentials", WRONG),
         *ended(ErrInfo.ERRINFO_SERVER_FRESH_CREDENTIALS_REQUIRED),
     ]
     dialogue[0] = Expect("GetLogonErrorRedirector", lambda: None)

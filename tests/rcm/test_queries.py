@@ -27,7 +27,15 @@ from rdpprov.errors import HResultError
 from rdpprov.rcm import queries
 from rdpprov.rcm.configuration import Limits
 from rdpprov.rcm.queries import implements, last_input, open_channel, query, status
-from rdpprov.testing.scripted import HANGS, NOT_IMPLEMENTED, Fails, QueriedConnection, ScriptedProvider, Takes
+from rdpprov.testing.scripted import (
+    HANGS,
+    NOT_IMPLEMENTED,
+    Answers,
+    Fails,
+    QueriedConnection,
+    ScriptedProvider,
+    Takes,
+)
 
 ANN = UserCredential("ann", "right")
 BLINK = CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED
@@ -40,9 +48,13 @@ def only(service):
 
 
 async def logged_on(provider, **answers):
-    """A client that is logged on, without what was asked of it meanwhile."""
-    client = await provider.log_on("ann", answers=answers, connection_class=QueriedConnection)
+    """A client that is logged on, and answers like that from now on."""
+    table = {"GetUserCredentials": ANN}
+    client = await provider.connect(script=Answers(table), connection_class=QueriedConnection)
+    await client.until("LogonNotify")
     client.calls.clear()
+    client.table = table
+    table.update({**provider.answers, **answers})
     return client
 
 
@@ -285,12 +297,12 @@ async def test_the_last_input_is_the_providers_if_it_knows_and_else_what_the_ser
     async with provider.service() as service:
         client = await logged_on(provider, GetLastInputTime=1234)
         assert await last_input(only(service)) == 1234
-        client.script._answers["GetLastInputTime"] = -1
+        client.table["GetLastInputTime"] = -1
         await trio.sleep(2)
         client.inputs.send(ScancodeKey(0x1E, True))
         await trio.sleep(3)
         assert await last_input(only(service)) == 3000
-        client.script._answers["GetLastInputTime"] = NOT_IMPLEMENTED
+        client.table["GetLastInputTime"] = NOT_IMPLEMENTED
         await trio.sleep(1)
         assert await last_input(only(service)) == 4000
     checked(provider)
