@@ -372,7 +372,7 @@ def _with_web_listener(
         raise ConfigurationError(
             f"[web]: listener {web.listener!r} is none of the listeners{suggestion(web.listener, names)}"
         )
-    options: dict[str, object] = {"state_dir": str(web.state_dir)}
+    options: dict[str, object] = {"state_dir": str(web.state_dir), "sockets": False}
     return [*listeners, ListenerConfiguration(WEB_LISTENER, "rfb", options)]
 
 

@@ -334,10 +334,10 @@ class Page:
             "if (value) done(value); else requestAnimationFrame(look); }; look(); })"
         )
 
-    async def open(self, url: str) -> None:
+    async def open(self, url: str, ready: str = "document.querySelector('#server')?.textContent") -> None:
         """Go there, and wait until the page is ready for its user."""
         await self.call("Page.navigate", url=url)
-        await self.wait_for(f"location.href === {json.dumps(url)} && document.querySelector('#server')?.textContent")
+        await self.wait_for(f"location.href === {json.dumps(url)} && {ready}")
 
     async def size(self, width: int, height: int, *, mobile: bool = False, dark: bool = False) -> None:
         """Size of the window, and what kind of device it is on."""
