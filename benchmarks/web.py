@@ -2,9 +2,7 @@
 
     python benchmarks/web.py [--loads N] [--mebibytes N] [--json FILE]
 
-`load`: from the navigation to the event load, by the browser's own clock, with an empty cache and with a full one, by TLS;
-`form`: until the page has been read. The stream sends blocks of 64 KiB within one process: CPU is that of both ends, of
-which the client only reads and takes no frames apart.
+README.md beside this file says what each figure means.
 """
 
 import argparse
