@@ -1,6 +1,7 @@
 # make demo   the demo desktop, from nothing: one virtual environment with what the program needs
 # make test   all tests, from nothing: another one with the tests' needs too
 # make check  formatting, lint, types, import directions
+# make docs   the documentation, with warnings as errors: build/docs/html/index.html
 # make peers  (Debian, as root) the real clients and servers that tests talk to; without them those tests are skipped
 # make bench  the benchmarks          make lock  new lock files          make clean  away with all of it
 # make web-assets  noVNC, from its released package to the one file that is shipped
@@ -23,7 +24,7 @@ INSTALL_LOCKED = $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT = $(PIP_INSTALL) --no-deps --no-build-isolation --no-index -e .
 BUILT_FROM = pyproject.toml $(wildcard setup.py) $(wildcard rdpprov/codecs/*.c)
 
-.PHONY: demo test check peers bench examples lock web-assets clean
+.PHONY: demo test check docs peers bench examples lock web-assets clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_VENV)/.installed
@@ -38,12 +39,21 @@ check: $(DEV_VENV)/.installed
 	$(DEV_VENV)/bin/mypy
 	$(DEV_VENV)/bin/python -m pytest -q tests/test_imports.py
 
+docs: $(DEV_VENV)/.docs
+	$(DEV_VENV)/bin/python -m sphinx --fail-on-warning --quiet -j 2 -d build/docs/doctrees docs build/docs/html $(ARGS)
+	@echo "build/docs/html/index.html"
+
 bench: $(DEV_VENV)/.installed
 	$(DEV_VENV)/bin/python benchmarks/connect.py $(ARGS)
 	$(DEV_VENV)/bin/python benchmarks/input.py
 
 $(DEMO_VENV)/.installed: requirements.lock $(BUILT_FROM)
 $(DEV_VENV)/.installed: requirements-dev.lock $(BUILT_FROM)
+
+# Beside the development's: the documentation is made from the package, and from what its tests know.
+$(DEV_VENV)/.docs: requirements-docs.lock $(DEV_VENV)/.installed
+	@$(DEV_VENV)/bin/python $(INSTALL_LOCKED) $<
+	@touch $@
 
 %/.installed:
 	@test -n "$(PYTHON)" || { echo "rdpprov needs Python 3.11 or newer; none was found" >&2; exit 1; }
@@ -68,6 +78,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 lock:
 	$(LOCK) --extra web --group build --output-file requirements.lock pyproject.toml
 	$(LOCK) --extra web --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --group pyproject.toml:docs --constraint requirements-dev.lock --output-file requirements-docs.lock
 
 # Needs npm and node. The bundle is in the repository, so nobody else does; the same versions give the same bytes.
 NOVNC = 1.7.0
