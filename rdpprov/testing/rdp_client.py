@@ -20,6 +20,7 @@ from rdpprov.protocol.rdp.events import (
     PAUSED,
     Activated,
     BitmapsReceived,
+    ChannelDataReceived,
     ClientEvent,
     DemandActiveReceived,
     Disconnected,
@@ -68,6 +69,8 @@ class RdpTestClient:
         """The connection is over."""
         self.failure: Exception | None = None
         """Why, if it was not orderly."""
+        self.channel_messages: dict[int, list[bytes]] = {}
+        """What came on static channels that the test has opened in `machine`, by channel id."""
         self.bytes_in = 0
         self._changed = trio.Event()
 
@@ -97,6 +100,11 @@ class RdpTestClient:
     async def send_input(self, *events: InputEvent) -> None:
         """Send what the user does."""
         self.machine.send_input(events)
+        await self.flush()
+
+    async def send_channel_data(self, channel_id: int, data: bytes) -> None:
+        """Send a message on a static channel that is open in `machine`."""
+        self.machine.send_channel_data(channel_id, data)
         await self.flush()
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -142,6 +150,8 @@ class RdpTestClient:
                 self.pointer = shape
             case PointerMoved(x=x, y=y):
                 self.pointer_position = (x, y)
+            case ChannelDataReceived(channel_id=channel_id, data=data):
+                self.channel_messages.setdefault(channel_id, []).append(data)
             case ErrorInfoReceived(code=code):
                 self.error_info = code
             case SessionInfoReceived():

@@ -111,7 +111,8 @@ class _Script:
     """The service's calls of a trace, to be made again: the steps in the same order, queries when it likes."""
 
     def __init__(self, trace: Trace) -> None:
-        queries = {entry.call for entry in load_sequences()["connection"].between if entry.by_service}
+        spec = load_sequences()["connection"]
+        queries = {entry.call for entry in spec.between if entry.by_service} - {step.call for step in spec.steps()}
         self._left = [call for call in trace.calls if call.source == "service"]
         self._steps = [call for call in self._left if call.call not in queries]
         self._queries = queries

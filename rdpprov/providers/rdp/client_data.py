@@ -1,7 +1,22 @@
 """What the client said about itself, in the provider API's words."""
 
-from rdpprov.api.enums import AddressFamily, ProtocolType
-from rdpprov.api.structures import ClientData, ConnectionSettings, SockAddr, SystemTime, TimeZoneInformation
+import uuid
+from collections.abc import Sequence
+
+import attrs
+
+from rdpprov.api.enums import AddressFamily, PerformanceFlags, ProtocolType
+from rdpprov.api.properties import CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED, PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION
+from rdpprov.api.structures import (
+    ClientData,
+    ConnectionSettings,
+    PropertyValue,
+    SockAddr,
+    SystemTime,
+    TimeZoneInformation,
+)
+from rdpprov.api.time_zones import DynamicTimeZoneInformation
+from rdpprov.errors import NotImplementedByProvider
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
 from rdpprov.wire.rdp.client_info import TimeZoneInformation as WireTimeZone
 from rdpprov.wire.rdp.gcc import ClientCoreData
@@ -98,6 +113,34 @@ def _time_zone(zone: WireTimeZone | None) -> TimeZoneInformation:
         daylight_date=_system_time(zone.daylight_date),
         daylight_bias=zone.daylight_bias,
     )
+
+
+def known_properties(info: ClientInfo) -> Sequence[uuid.UUID]:
+    """The properties of which this client has said something; the others are not worth a question."""
+    known = []
+    if info.client_time_zone is not None and info.dynamic_dst_time_zone_key_name:
+        known.append(PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION.guid)
+    if (info.performance_flags or 0) & PerformanceFlags.DISABLE_CURSORSETTINGS:
+        known.append(CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED.guid)
+    return known
+
+
+def property_of(info: ClientInfo, query_type: uuid.UUID) -> Sequence[PropertyValue]:
+    """What the client has said of a property.
+
+    Raises:
+        NotImplementedByProvider: nothing.
+    """
+    if query_type not in known_properties(info):
+        raise NotImplementedByProvider(f"QueryProperty {query_type}")
+    if query_type == CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED.guid:
+        return CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED.pack_answer(True)
+    zone = DynamicTimeZoneInformation(
+        **attrs.asdict(_time_zone(info.client_time_zone), recurse=False),
+        time_zone_key_name=_cut(info.dynamic_dst_time_zone_key_name or "", 127),
+        dynamic_daylight_time_disabled=info.dynamic_daylight_time_disabled or 0,
+    )
+    return PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION.pack_answer(zone)
 
 
 def _system_time(date: object) -> SystemTime:

@@ -7,7 +7,8 @@ come from the service's own task: they change what the machine or the devices kn
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -24,17 +25,18 @@ from rdpprov.api import (
     SessionId,
     UserCredential,
 )
-from rdpprov.api.devices import InputDevices, VideoDevice
+from rdpprov.api.devices import Channel, InputDevices, VideoDevice
 from rdpprov.api.identity import ReconnectClaim, ReconnectMethod, UserToken
-from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
+from rdpprov.api.structures import PropertyValue, ProtocolCounters, ProtocolStatus
 from rdpprov.encoding.bitmap import TileCache
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import HResultError, NotImplementedByProvider, RemoteProtocolError, for_log
+from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError, for_log
 from rdpprov.protocol.rdp.events import (
     NEED_DATA,
     PAUSED,
     Activated,
     CapabilitiesConfirmed,
+    ChannelDataReceived,
     ClientInfoReceived,
     Disconnected,
     InputReceived,
@@ -47,7 +49,14 @@ from rdpprov.protocol.rdp.events import (
 )
 from rdpprov.protocol.rdp.framing import LOGON_LIMIT
 from rdpprov.protocol.rdp.server import RdpServerMachine, ServerOptions, ServerState
-from rdpprov.providers.rdp.client_data import client_data, connection_settings, has_credentials
+from rdpprov.providers.rdp.channels import MESSAGE_LIMIT, StaticChannel
+from rdpprov.providers.rdp.client_data import (
+    client_data,
+    connection_settings,
+    has_credentials,
+    known_properties,
+    property_of,
+)
 from rdpprov.providers.rdp.graphics import RdpVideoDevice
 from rdpprov.providers.rdp.input import RdpInputDevices
 from rdpprov.providers.rdp.license_connection import RdpLicenseConnection
@@ -115,6 +124,9 @@ class RdpConnection(ProtocolConnection):
         self._output: list[bytes] = []
         """Out of the machine, and not yet on its way: a write each."""
         self._written = trio.lowlevel.ParkingLot()
+        self._active = trio.Event()
+        self._channels: dict[int, StaticChannel] = {}
+        self._reads = 0
         self._writing = trio.CancelScope()
         self._is_broken = False
         self._closing = trio.Event()
@@ -185,6 +197,7 @@ class RdpConnection(ProtocolConnection):
             color_depth=self._color_depth,
             peer=self._peer,
         )
+        self.known_properties = known_properties(self._info)
 
     async def _next_event(self) -> ServerEvent:
         """Wait for one event of the machine, sending what it has to say meanwhile."""
@@ -198,6 +211,7 @@ class RdpConnection(ProtocolConnection):
             self._receive(await self._transport.receive_some())
 
     def _receive(self, data: bytes) -> None:
+        self._reads += 1
         self._wire.received(data)
         self._machine.receive_data(data)
 
@@ -318,7 +332,11 @@ class RdpConnection(ProtocolConnection):
                 self._input.deliver(events)
             case CapabilitiesConfirmed():
                 self._wire.milestone("confirm_active")
+            case ChannelDataReceived(channel_id=channel_id, data=message):
+                if channel_id in self._channels:
+                    self._channels[channel_id].deliver(message)
             case Activated():
+                self._active.set()
                 self._wire.milestone("font_map")
                 self._video.activated(*self._size, self._color_depth)
             case RefreshRequested(rectangles=rectangles):
@@ -333,7 +351,7 @@ class RdpConnection(ProtocolConnection):
             case Disconnected():
                 raise ClientGone("client disconnected")
             case _:
-                pass  # nothing that this provider acts on: frame acknowledgements, channels that nobody opened
+                pass  # nothing that this provider acts on: frame acknowledgements
 
     # IWRdsProtocolConnection, in the order of the connection sequence
 
@@ -452,26 +470,75 @@ class RdpConnection(ProtocolConnection):
         self._collect()
         last_words, self._output = b"".join(self._output), []
         self._callback = None  # it holds us: neither shall have to wait for a garbage collection
+        for channel in list(self._channels.values()):
+            channel.end()
+        self._active.set()  # whoever waits to send finds the channel closed
+        self._written.unpark_all()
         self._wire.detach()
         await self._transport.aclose(last_words)
 
     # Queries
 
     async def get_protocol_status(self) -> ProtocolStatus:
-        """IWRdsProtocolConnection.GetProtocolStatus: bytes inside TLS, writes, frames."""
-        transport = self._transport
+        """IWRdsProtocolConnection.GetProtocolStatus.
+
+        Of both directions Bytes are those inside TLS, Frames the writes and reads. Output: WdFrames are whole frames,
+        WdBytes their bytes before compression, CompressedBytes after it. Input: WdFrames are keys and moves.
+        """
+        transport, video = self._transport, self._video
         return ProtocolStatus(
             output=ProtocolCounters(
                 bytes=transport.bytes_out & 0xFFFFFFFF,
                 frames=transport.writes & 0xFFFFFFFF,
-                wd_frames=self._video.frames & 0xFFFFFFFF,
+                wd_bytes=video.raw_bytes & 0xFFFFFFFF,
+                wd_frames=video.frames & 0xFFFFFFFF,
+                compressed_bytes=video.encoded_bytes & 0xFFFFFFFF,
             ),
-            input=ProtocolCounters(bytes=transport.bytes_in & 0xFFFFFFFF),
+            input=ProtocolCounters(
+                bytes=transport.bytes_in & 0xFFFFFFFF,
+                frames=self._reads & 0xFFFFFFFF,
+                wd_frames=self._input.events & 0xFFFFFFFF,
+            ),
         )
 
     async def get_last_input_time(self) -> int:
         """IWRdsProtocolConnection.GetLastInputTime: milliseconds since the last input."""
         return self._input.idle_milliseconds
+
+    async def query_property(
+        self, query_type: uuid.UUID, entries_in: Sequence[PropertyValue] = ()
+    ) -> Sequence[PropertyValue]:
+        """IWRdsProtocolConnection.QueryProperty: what Client Info says beyond the client data."""
+        return property_of(self._info, query_type)
+
+    async def create_virtual_channel(self, endpoint_name: str, static: bool, requested_priority: int) -> Channel:
+        """IWRdsProtocolConnection.CreateVirtualChannel: a static channel that the client has joined.
+
+        Its priority is the one that the client asked for; dynamic channels are not offered.
+        """
+        if not static:
+            raise NotImplementedByProvider("dynamic channels")
+        channel_id = self._machine.open_channel(endpoint_name, message_limit=MESSAGE_LIMIT)
+        if channel_id is None or self._closing.is_set():
+            raise NotImplementedByProvider(f"the client has no channel {endpoint_name}")
+        if channel_id in self._channels:
+            raise HResultError(f"channel {endpoint_name} is open already", E_ACCESSDENIED)
+        channel = self._channels[channel_id] = StaticChannel(
+            self._machine,
+            endpoint_name,
+            channel_id,
+            room=self._wait_for_room,
+            wake=self._bell.ring,
+            forget=self._channels.pop,
+            log=self._log,
+        )
+        return channel
+
+    async def _wait_for_room(self) -> None:
+        """Until the client is active, and takes what it is sent."""
+        await self._active.wait()
+        while sum(map(len, self._output)) > MAX_UNSENT and not self._closing.is_set():
+            await self._written.park()
 
     async def set_error_info(self, error: int) -> None:
         """IWRdsProtocolConnection.SetErrorInfo: sent if a share exists and the client announced it (ERR-01)."""

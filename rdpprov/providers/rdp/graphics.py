@@ -70,6 +70,10 @@ class RdpVideoDevice:
         self._suppressed_at: float | None = None
         self.frames = 0
         """Sent whole."""
+        self.raw_bytes = 0
+        """Of what was sent, before it was compressed."""
+        self.encoded_bytes = 0
+        """... and after."""
 
     # What the service calls
 
@@ -170,9 +174,11 @@ class RdpVideoDevice:
                 size = pixels = 0
                 yield
             pixels += part.width * part.height
+            self.raw_bytes += part.width * part.height * encoder.bits_per_pixel // 8
             for batch in encoder.encode_batches(_grab(screen, part), part.left, part.top):
                 self._machine.send_bitmap_updates(batch)
                 size += batch.size
+                self.encoded_bytes += batch.size
         self._queue_pointer(screen.take_pointer(), screen.take_pointer_position())
         self.frames += 1
         if damage and not self._first_frame_sent:

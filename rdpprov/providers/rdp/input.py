@@ -13,6 +13,8 @@ class RdpInputDevices:
     def __init__(self) -> None:
         self._sink: InputSink | None = None
         self._last_input = trio.current_time()
+        self.events = 0
+        """That the client has sent."""
 
     def plug(self, sink: InputSink) -> None:
         """Send events to ``sink`` from now on."""
@@ -26,6 +28,7 @@ class RdpInputDevices:
         """Hand on what the client sent, in its order."""
         self._last_input = trio.current_time()
         for event in events:
+            self.events += 1
             if self._sink is None:  # looked at each time: an event may be the one that ends the session
                 return
             self._sink.input_event(event)
