@@ -19,7 +19,7 @@ from rdpprov.web.assets import Asset, load_assets
 from rdpprov.web.configuration import WebConfiguration
 from rdpprov.web.connection import WebConnection
 from rdpprov.web.origins import OriginRefusedError, check_origin, client_address
-from rdpprov.web.websocket_stream import GOING_AWAY, INTERNAL_ERROR, MessageRate, WebSocketStream
+from rdpprov.web.websocket_stream import GOING_AWAY, INTERNAL_ERROR, WebSocketStream
 
 WEBSOCKET_PATH = "/websocket"
 SUBPROTOCOL = "binary"
@@ -132,9 +132,9 @@ class WebApplication:
             return
         with self._admitted(address) as serving:
             offered = websocket.scope["subprotocols"]
-            await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
             connection.upgraded()
-            stream = WebSocketStream(websocket, connection, MessageRate(configuration.limits.messages_per_second))
+            await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+            stream = WebSocketStream(websocket, connection)
             peer = connection.peer if address == connection.peer[0] else (address, 0)
             try:
                 with serving:

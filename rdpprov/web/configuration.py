@@ -44,9 +44,9 @@ class WebLimits:
     """Of them, from one address; those beyond are answered 429."""
     message_size: int = _count(64 * 1024)
     """Of one WebSocket message from the browser; a larger one ends the connection. noVNC sends at most 10 KiB."""
-    messages_per_second: int = _count(1000)
-    """That are read from one WebSocket: what comes faster waits in the sender's own buffers. noVNC sends less than a
-    hundred."""
+    frames_per_second: int = _count(1000)
+    """That are read from one WebSocket, of any kind: what comes faster waits in the sender's own buffers. noVNC sends
+    less than a hundred."""
     request_head: int = _count(16 * 1024)
     """Of a request up to its empty line."""
     handshake: float = _limit(10)

@@ -28,8 +28,10 @@ from wsproto.events import Message
 
 from rdpprov.errors import for_log
 from rdpprov.web.configuration import WebLimits
+from rdpprov.web.pace import FrameCounter, Pace
 
-RECEIVE_SIZE = 64 * 1024
+RECEIVE_SIZE = 8 * 1024
+"""Bytes read at a time: of a client that sends nothing but empty frames they keep the event loop for 20 ms."""
 QUEUED_MESSAGES = 4
 """WebSocket messages that wait for the provider. At least three: what ends a request is queued, too, and nobody reads
 on."""
@@ -128,6 +130,8 @@ class WebConnection:
         self._reading = trio.CancelScope()
         self._sending = trio.Lock()
         self._is_websocket = False
+        self._frames = FrameCounter()
+        self._pace = Pace(limits.frames_per_second, trio.current_time)
         self._lingers = False
         self.is_over = False
         """Whether nothing can be sent any more."""
@@ -174,7 +178,11 @@ class WebConnection:
                 if not data:
                     self.abort()
                 continue
+            if self._is_websocket:
+                self._pace.count(self._frames.receive_data(data))
             await self._protocol.handle(RawData(data))
+            if delay := self._pace.delay():
+                await trio.sleep(delay)
             if not data:
                 self.is_over = True
                 await self._protocol.handle(Closed())
@@ -227,7 +235,7 @@ class WebConnection:
                 self.abort()
 
     def upgraded(self) -> None:
-        """It is a WebSocket now, which may last."""
+        """It becomes a WebSocket, which may last: the handshake has been accepted."""
         self._is_websocket = True
         self._life.deadline = float("inf")
 

@@ -29,28 +29,6 @@ class Carrier(Protocol):
         """Wait until the socket's buffer has room."""
 
 
-class MessageRate:
-    """How long to wait before the next message is read: a second's worth may come at once, then it is an even flow.
-
-    Args:
-        per_second: messages.
-        clock: seconds.
-    """
-
-    def __init__(self, per_second: int, clock: Callable[[], float] = trio.current_time) -> None:
-        self._interval = 1 / per_second
-        self._clock = clock
-        self._paid_until = clock()
-
-    def count(self) -> None:
-        """A message has been read."""
-        self._paid_until = max(self._paid_until, self._clock()) + self._interval
-
-    def delay(self) -> float:
-        """Seconds."""
-        return max(0.0, self._paid_until - self._clock() - 1)
-
-
 class WebSocketStream(trio.abc.HalfCloseableStream):
     """The bytes of an accepted WebSocket. One task may receive while another sends.
 
@@ -60,13 +38,11 @@ class WebSocketStream(trio.abc.HalfCloseableStream):
     Args:
         websocket: accepted.
         carrier: the connection below.
-        rate: how many messages are read.
     """
 
-    def __init__(self, websocket: WebSocket, carrier: Carrier, rate: MessageRate) -> None:
+    def __init__(self, websocket: WebSocket, carrier: Carrier) -> None:
         self._websocket = websocket
         self._carrier = carrier
-        self._rate = rate
         self._received = memoryview(b"")
         self._at_end = False
         self._receiving: trio.CancelScope | None = None
@@ -112,14 +88,10 @@ class WebSocketStream(trio.abc.HalfCloseableStream):
         return bytes(taken)
 
     async def _receive_message(self) -> None:
-        # Before, not after: a message that has been read must not get lost to a cancellation.
-        if delay := self._rate.delay():
-            await trio.sleep(delay)
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             self._at_end = True
             return
-        self._rate.count()
         data: bytes | None = message.get("bytes")
         if data is None:
             self.close_with(UNSUPPORTED, "binary messages only")

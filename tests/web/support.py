@@ -190,9 +190,9 @@ class WebSocketClient:
         self._events: list[Event] = []
         self._sending = trio.Lock()
 
-    async def send(self, event: Event) -> None:
+    async def send(self, *events: Event) -> None:
         async with self._sending:
-            await self.stream.send_all(self._machine.send(event))
+            await self.stream.send_all(b"".join(map(self._machine.send, events)))
 
     async def send_bytes(self, data: bytes) -> None:
         await self.send(BytesMessage(data=data))

@@ -10,7 +10,6 @@ from rdpprov.cli.configuration import Options, Table, configure
 from rdpprov.errors import ConfigurationError
 from rdpprov.web.configuration import WebConfiguration, WebLimits, is_loopback, normal_origin
 from rdpprov.web.origins import OriginRefusedError, check_origin, client_address
-from rdpprov.web.websocket_stream import MessageRate
 
 STATE = Path("/nowhere")
 
@@ -171,22 +170,6 @@ def test_a_strangers_name_for_this_machine_is_no_origin_of_ours():
 def test_a_forwarded_address_is_the_last_that_is_no_proxy_of_ours(peer, headers, expected):
     trusted = WebConfiguration(host="::1", port=1, state_dir=STATE, trusted_proxies=["10.0.0.0/8"]).trusted_proxies
     assert client_address(peer, headers, trusted) == expected
-
-
-@given(st.lists(st.floats(0, 3), min_size=1, max_size=300))
-def test_messages_come_through_at_their_rate_and_a_seconds_worth_at_once(gaps):
-    now = 0.0
-    rate = MessageRate(10, lambda: now)
-    read = []
-    for gap in gaps:
-        now += gap
-        now += rate.delay()
-        assert rate.delay() == pytest.approx(0, abs=1e-6)
-        rate.count()
-        read.append(now)
-    for start in range(len(read)):
-        inside = [at for at in read[start:] if at <= read[start] + 1]
-        assert len(inside) <= 21  # those of a second, and those that were saved up before
 
 
 def test_a_user_of_the_package_gets_a_clear_word_about_a_wrong_limit():

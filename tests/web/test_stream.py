@@ -104,7 +104,7 @@ async def test_a_cancelled_wait_for_bytes_loses_none(tmp_path):
             await websocket.send_bytes(bytes(range(start, start + 10)))
         await websocket.closing()
 
-    await run(tmp_path, provider, browser, messages_per_second=100_000)
+    await run(tmp_path, provider, browser, frames_per_second=100_000)
 
 
 async def test_closing_wakes_who_waits_for_bytes_and_a_closed_stream_does_nothing_more(tmp_path):
