@@ -1,0 +1,76 @@
+"""A remote desktop for terminals, step 2: a client logs on."""
+
+from typing import Any
+
+import trio
+
+from rdpprov import api
+
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class HourConnection(api.ProtocolConnection):
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.received = b""
+
+    async def read_line(self) -> str:
+        while b"\n" not in self.received:
+            data = await self.stream.receive_some(1000)
+            if not data or len(self.received) > 1000:
+                raise trio.BrokenResourceError("the client is gone, or sends no lines")
+            self.received += data
+        line, _, self.received = self.received.partition(b"\n")
+        return line.decode(errors="replace").strip()
+
+    async def introduce(self) -> None:
+        self.name, self.password = (await self.read_line()).split()
+
+    async def accept_connection(self) -> None:
+        pass
+
+    async def get_client_data(self) -> api.ClientData:
+        return api.ClientData(protocol_name="HOUR", user_name=self.name, h_res=640, v_res=240)
+
+    async def get_user_credentials(self) -> api.UserCredential:
+        return api.UserCredential(self.name, self.password)
+
+    async def logon_notify(self, user, user_name, domain_name, session_id, settings):  # type: ignore[no-untyped-def]
+        await self.stream.send_all(b"WELCOME\n")
+        return settings
+
+    async def close(self) -> None:
+        await self.stream.aclose()
+
+
+class HourListener(api.ProtocolListener):
+    def __init__(self, options: Any) -> None:
+        self.options = options
+        self.accepting = trio.CancelScope()
+
+    async def start_listen(self, callback: api.ProtocolListenerCallback, *, task_status: Any) -> None:
+        self.callback = callback
+        listeners = await trio.open_tcp_listeners(self.options["port"], host=self.options["host"])
+        self.bound_addresses = [listener.socket.getsockname()[:2] for listener in listeners]
+        async with trio.open_nursery() as clients:
+            with self.accepting:
+                await trio.serve_listeners(self.serve, listeners, handler_nursery=clients, task_status=task_status)
+
+    async def stop_listen(self) -> None:
+        self.accepting.cancel()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        connection = HourConnection(stream)
+        await connection.introduce()
+        service = await self.callback.on_connected(connection, api.ConnectionSettings(user_name=connection.name))
+        service.on_ready()
+        try:
+            while True:
+                await connection.read_line()
+        except GONE:
+            service.broken_connection()
+
+
+class HourManager(api.ProtocolManager):
+    async def create_listener(self, listener_name: str) -> HourListener:
+        return HourListener(self.settings.listener_options(listener_name))
