@@ -76,6 +76,24 @@ class ProtocolConnectionCallback(ABC):
             HResultError: E_ACCESSDENIED: nobody is logged on, or policy switches automatic reconnection off.
         """
 
+    async def resize_desktop(self, width: int, height: int) -> None:
+        """Our extension: the client wants a desktop of this size. It is one of the two callbacks that take time: when
+        it returns, the screen plugged in has the size that the desktop took, which for desktops that cannot take any
+        is near it.
+
+        Not to be called from inside a method that the service called. A service may leave it out, as this one here.
+
+        Args:
+            width: in pixels, from 200 to 8192.
+            height: likewise.
+
+        Raises:
+            NotImplementedByProvider: this service gives no desktop another size.
+            HResultError: E_ACCESSDENIED: no desktop is shown, or policy fixes its size. E_INVALIDARG: out of bounds.
+                E_FAIL: the desktop cannot; it keeps its size.
+        """
+        raise NotImplementedByProvider("ResizeDesktop")
+
     def trace_event(self, name: str, fields: Mapping[str, object], *, ago: float = 0.0) -> None:
         """Our extension: a milestone on the wire (``tls``, ``font_map``, ...) for this connection's trace.
 

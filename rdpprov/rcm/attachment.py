@@ -204,6 +204,8 @@ class Attachment:
         self._inputs = inputs
         self._provider_failed = provider_failed
         self._touched = touched
+        self.desktop: Desktop | None = None
+        """That is plugged in."""
         self._screen: PluggedScreen | None = None
         self._sink: PressedInput | None = None
 
@@ -215,6 +217,7 @@ class Attachment:
     def plug(self, desktop: Desktop, desktop_failed: Failed) -> None:
         """Show this desktop and send it the input, instead of the one before."""
         self.unplug()
+        self.desktop = desktop
         if self._video is not None:
             self._screen = PluggedScreen(desktop, self._damaged)
             self._guarded(self._video.plug, self._screen)
@@ -226,6 +229,7 @@ class Attachment:
         """Show nothing, take nothing, and release what is pressed. Nothing happens if nothing is plugged in."""
         sink, self._sink = self._sink, None
         screen, self._screen = self._screen, None
+        self.desktop = None
         if sink is not None and self._inputs is not None:
             self._guarded(self._inputs.unplug)
             sink.release_all()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
 
+import attrs
 import structlog
 import trio
 
@@ -16,7 +17,7 @@ from rdpprov.api.identity import ReconnectSecret
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.structures import ClientData, SmallRect
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import E_ACCESSDENIED, HResultError, for_log
+from rdpprov.errors import E_ACCESSDENIED, E_INVALIDARG, HResultError, RdpProvError, for_log
 from rdpprov.rcm.asking import Asker, outcome_of
 from rdpprov.rcm.attachment import Attachment
 from rdpprov.rcm.channels import ServiceChannel
@@ -24,7 +25,15 @@ from rdpprov.rcm.configuration import Limits, ListenerConfiguration
 from rdpprov.rcm.ending import CLIENT_GONE, DESKTOP_DIED, Ending
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.settings import EffectiveSettings
-from rdpprov.sessions.base import ClientAttached, ClientDetached, Desktop, DesktopMessage, SequenceStep
+from rdpprov.sessions.base import (
+    MAX_DESKTOP,
+    MIN_DESKTOP,
+    ClientAttached,
+    ClientDetached,
+    Desktop,
+    DesktopMessage,
+    SequenceStep,
+)
 from rdpprov.traces.recorder import TraceRecorder
 
 log = structlog.get_logger(__name__)
@@ -127,6 +136,16 @@ class ConnectionCallback(ProtocolConnectionCallback):
     def issue_reconnect_secret(self) -> ReconnectSecret:
         """Our extension: IssueReconnectSecret in traces."""
         return self._called("IssueReconnectSecret", self._issue_reconnect_secret)
+
+    async def resize_desktop(self, width: int, height: int) -> None:
+        """Our extension: ResizeDesktop in traces."""
+        opened = self.recorder.call("connection", "service", "ResizeDesktop", {"width": width, "height": height})
+        try:
+            await self._resize_desktop(width, height)
+        except HResultError as error:
+            opened.failed(error)
+            raise
+        opened.returned(None)
 
     def trace_event(self, name: str, fields: Mapping[str, object], *, ago: float = 0.0) -> None:
         """Our extension: a milestone on the wire."""
@@ -247,6 +266,24 @@ class ConnectionCallback(ProtocolConnectionCallback):
         if self.settings is not None and self.settings.values.disable_auto_reconnect:
             raise HResultError("policy switches automatic reconnection off", E_ACCESSDENIED)
         return session.issue_secret()
+
+    async def _resize_desktop(self, width: int, height: int) -> None:
+        desktop = self.attachment.desktop if self.attachment is not None else None
+        if desktop is None or desktop is not (self._shown or desktop):
+            raise HResultError("no desktop of this client's own is shown", E_ACCESSDENIED)
+        if not (MIN_DESKTOP <= width <= MAX_DESKTOP and MIN_DESKTOP <= height <= MAX_DESKTOP):
+            raise HResultError(
+                f"a desktop of {width}x{height}, {MIN_DESKTOP} to {MAX_DESKTOP} are allowed", E_INVALIDARG
+            )
+        try:
+            await desktop.resize(width, height)
+        except RdpProvError as error:
+            raise HResultError(f"the desktop cannot: {error}") from error
+        except Exception as error:
+            self._desktop_failed(error)
+            raise HResultError("the desktop died") from error
+        # As if it had asked for that at first: the user's own desktop comes after the logon desktop.
+        self.client = attrs.evolve(self.client, h_res=width, v_res=height)
 
     def _desktop_failed(self, error: Exception) -> None:
         """The desktop raised outside its own task: it ends, as it would if its task had."""

@@ -38,10 +38,16 @@ from rdpprov.sessions.base import (
 log = structlog.get_logger(__name__)
 
 
-def desktop_size(service: ServiceContext, client: ClientData) -> tuple[int, int]:
-    """The size that a desktop is asked to have: the client's, within bounds, before anything is made that big."""
+def desktop_size(service: ServiceContext, client: ClientData, desktop: Desktop | None = None) -> tuple[int, int]:
+    """The size that a desktop is asked to have: the client's, within bounds, before anything is made that big.
+
+    A client that asks for none takes the size of the desktop that there is, if there is one.
+    """
     sessions = service.configuration.sessions
-    width, height = client.h_res or sessions.default_width, client.v_res or sessions.default_height
+    default = (sessions.default_width, sessions.default_height)
+    if desktop is not None:
+        default = (desktop.width, desktop.height)
+    width, height = client.h_res or default[0], client.v_res or default[1]
     return min(max(width, MIN_DESKTOP), MAX_DESKTOP), min(max(height, MIN_DESKTOP), MAX_DESKTOP)
 
 

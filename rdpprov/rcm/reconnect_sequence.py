@@ -106,7 +106,7 @@ async def show_again(service: ServiceContext, callback: ConnectionCallback, sess
     await session_is_up(service, session)
     assert session.desktop is not None
     try:
-        await session.desktop.resize(*desktop_size(service, callback.client))
+        await session.desktop.resize(*desktop_size(service, callback.client, session.desktop))
     except RdpProvError as error:  # it cannot have that size, keeps its own, and is shown as it is
         log.warning(
             "desktop cannot take the client's size and keeps its own", session=session.session_id, reason=str(error)

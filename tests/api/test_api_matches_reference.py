@@ -61,6 +61,7 @@ DIFFERENCES: dict[str, Why | tuple[Why, str]] = {
     "+ProtocolConnection.known_properties": Why.OURS,
     "+ProtocolConnectionCallback.issue_reconnect_secret": Why.OURS,
     "+WtsProtocolConnectionCallback.issue_reconnect_secret": Why.OURS,
+    "+ProtocolConnectionCallback.resize_desktop": Why.OURS,
     "+ProtocolConnectionCallback.trace_event": Why.OURS,
     "+ProtocolConnectionCallback.trace_wire": Why.OURS,
     "+ProtocolConnectionCallback.traces_wire": Why.OURS,
