@@ -19,6 +19,8 @@ if sys.platform != "win32":
 
 SOCKET_NAME = "admin.sock"
 """In the state directory."""
+IS_POSSIBLE = hasattr(socket, "AF_UNIX")
+"""There are Unix sockets here."""
 NONE = "none"
 """Instead of a path: there is no admin socket."""
 MAX_NAME = 107 if sys.platform == "linux" else 103
