@@ -40,6 +40,7 @@ SIDEWAYS = {
     ("accounts", "security"): "a user has an NT hash, and the users file is a private file",
     ("rcm", "sessions.base"): "what a desktop is",
     ("providers", "sessions.base"): "what a desktop is",
+    ("providers", "sessions.layouts"): "what a key would type; tables, no behaviour",
     ("broker", "sessions.base"): "what a desktop is",
     ("client", "sessions.base"): "what a desktop is",
     ("cli", "testing"): "check-provider, and replaying traces",

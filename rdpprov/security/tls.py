@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from rdpprov.errors import ConfigurationError
 from rdpprov.security.private_files import reason_of
 
+_ANONYMOUS = "AECDH:@SECLEVEL=0"
+"""OpenSSL has it below its first security level only; ADH would need parameters of its own, and is no better."""
+
 MAX_PEM_SIZE = 1024 * 1024
 """Bytes; a chain of certificates has a few thousand."""
 
@@ -41,6 +44,30 @@ def server_context(certificate: Path, key: Path | None = None, *, keylog: Path |
     # records and their encryption in each TLS 1.3 handshake. In TLS 1.2 they stay on, where they cost nothing unless
     # the client asks: without them OpenSSL would keep every session in its memory, for clients that never return.
     context.num_tickets = 0
+    return context
+
+
+def anonymous_server_context(*, keylog: Path | None = None) -> ssl.SSLContext:
+    """TLS without a certificate, as VeNCrypt has it: nobody can listen, but anybody can be in the middle.
+
+    TLS 1.3 has no such thing, so it is 1.2.
+
+    Args:
+        keylog: as in `server_context`.
+
+    Raises:
+        ConfigurationError: `keylog` cannot be used.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, keylog)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_ANONYMOUS)
+    return context
+
+
+def anonymous_client_context(*, keylog: Path | None = None) -> ssl.SSLContext:
+    """The client's end of `anonymous_server_context`."""
+    context = client_context(keylog=keylog, maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers(_ANONYMOUS)
     return context
 
 

@@ -11,6 +11,8 @@ from rdpprov.api.devices import UnicodeKey
 from rdpprov.protocol.rdp.client import ClientOptions
 from rdpprov.testing.check_clients import CheckClient
 from rdpprov.testing.rdp_client import RdpTestClient, connect_rdp
+from rdpprov.testing.rfb_client import RfbTestClient, connect_rfb
+from rdpprov.wire.rfb.handshake import VencryptSubtype
 
 
 class _RdpUser:
@@ -37,9 +39,37 @@ async def _rdp(address: str, port: int, user: str, password: str) -> AsyncIterat
         yield _RdpUser(client)
 
 
-def _rdp_options(directory: Path) -> Mapping[str, object]:
+def _state_dir(directory: Path) -> Mapping[str, object]:
     return {"state_dir": str(directory)}
 
 
-RDP = CheckClient(_rdp, _rdp_options)
+RDP = CheckClient(_rdp, _state_dir)
 """TLS, name and password in Client Info; the certificate is made for the check."""
+
+
+class _RfbUser:
+    """Who sits at an RFB viewer."""
+
+    def __init__(self, client: RfbTestClient) -> None:
+        self._client = client
+
+    @property
+    def admitted(self) -> bool:
+        """ServerInit has come."""
+        return self._client.started.is_set()
+
+    async def use(self) -> None:
+        """Look at the picture, and type a letter, once that is possible."""
+        await self._client.first_picture.wait()
+        await self._client.press(ord("a"))
+
+
+@asynccontextmanager
+async def _rfb(address: str, port: int, user: str, password: str) -> AsyncIterator[_RfbUser]:
+    security = [VencryptSubtype.X509_PLAIN]
+    async with connect_rfb(address, port, security=security, user=user, password=password, wait=False) as client:
+        yield _RfbUser(client)
+
+
+RFB = CheckClient(_rfb, _state_dir)
+"""TLS, name and password by VeNCrypt's Plain; the certificate is made for the check."""

@@ -8,8 +8,7 @@ come from the service's own task: they change what the machine or the devices kn
 
 import ssl
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
@@ -49,6 +48,7 @@ from rdpprov.protocol.rdp.events import (
 )
 from rdpprov.protocol.rdp.framing import LOGON_LIMIT
 from rdpprov.protocol.rdp.server import RdpServerMachine, ServerOptions, ServerState
+from rdpprov.providers.driving import Bell, in_time
 from rdpprov.providers.rdp.channels import MESSAGE_LIMIT, StaticChannel
 from rdpprov.providers.rdp.client_data import (
     client_data,
@@ -78,25 +78,6 @@ MAX_UNSENT = 64 * 1024
 """Bytes of answers that may wait for a client that does not take them, before we stop reading what it asks."""
 
 
-class _Bell:
-    """Wakes the writing task.
-
-    An object of its own, for the display rings it: a connection and a display that hold each other would stay in
-    memory, with all that a client costs, until garbage is collected.
-    """
-
-    def __init__(self) -> None:
-        self._rung = trio.Event()
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    async def wait(self) -> None:
-        """Until it is rung, or has been since the last time."""
-        await self._rung.wait()
-        self._rung = trio.Event()
-
-
 class RdpConnection(ProtocolConnection):
     """One RDP client, from its first byte to its last."""
 
@@ -116,7 +97,7 @@ class RdpConnection(ProtocolConnection):
         self._log = log
         self._wire = WireTrace()
         self._input = RdpInputDevices()
-        self._bell = _Bell()
+        self._bell = Bell()
         self._video = RdpVideoDevice(
             self._machine, TILE_CACHE, self._bell.ring, partial(self._wire.milestone, "first_frame")
         )
@@ -160,13 +141,13 @@ class RdpConnection(ProtocolConnection):
         Raises:
             RemoteProtocolError: the client is not one, is too slow, or is gone.
         """
-        with _limit(self._options.negotiation_timeout, "X.224 negotiation"):
+        with in_time(self._options.negotiation_timeout, "X.224 negotiation"):
             event = await self._next_event()
             await self._flush()
         if isinstance(event, NegotiationRefused):
             raise RemoteProtocolError(f"no common security protocol: answered {event.failure_code.name}")
         self._wire.milestone("x224", selected=str(self._machine.selected_protocol))
-        with _limit(self._options.introduction_timeout, "TLS, MCS and Client Info"):
+        with in_time(self._options.introduction_timeout, "TLS, MCS and Client Info"):
             if isinstance(event, StartTls):
                 client_hello = self._machine.take_trailing_data()
                 self._wire.was_not_ours(len(client_hello))
@@ -551,12 +532,3 @@ def _errinfo(code: int) -> ErrInfo:
         return ErrInfo(code)
     except ValueError:
         return ErrInfo.ERRINFO_RPC_INITIATED_DISCONNECT
-
-
-@contextmanager
-def _limit(seconds: float, what: str) -> Iterator[None]:
-    """A time limit that counts all the time, not only silence (FRM-06)."""
-    with trio.move_on_after(seconds) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise RemoteProtocolError(f"{what} took longer than {seconds:g} s")

@@ -1,0 +1,1 @@
+"""The reference RFB (VNC) provider: the trio driver around the sans-I/O machine of `rdpprov.protocol.rfb`."""

@@ -1,0 +1,72 @@
+"""IWRdsProtocolListener of the RFB provider."""
+
+import secrets
+import ssl
+
+import structlog
+import trio
+
+from rdpprov.api.authenticator import Authenticator
+from rdpprov.errors import ConfigurationError
+from rdpprov.providers.listener import ClientListener
+from rdpprov.providers.rfb.connection import RfbConnection
+from rdpprov.providers.rfb.half_open import VncPassword
+from rdpprov.providers.rfb.options import RfbListenerOptions
+from rdpprov.security.certificates import self_signed_certificate
+from rdpprov.security.tls import anonymous_server_context, server_context
+from rdpprov.security.vnc_auth import CHALLENGE_SIZE
+
+_log = structlog.get_logger("rdpprov.rfb")
+
+
+class RfbListener(ClientListener):
+    """One RFB listener: its addresses, its secrets, its clients.
+
+    Args:
+        name: in the configuration.
+        options: its own.
+        authenticator: of names and passwords.
+
+    Raises:
+        ConfigurationError: a file is not what it should be, or what is offered may not be offered at its address.
+    """
+
+    def __init__(self, name: str, options: RfbListenerOptions, authenticator: Authenticator) -> None:
+        super().__init__(name, options, _log, has_sockets=options.sockets)
+        self.options = options
+        self._offered = options.server_options
+        self._authenticator = authenticator
+        self._vnc_password = VncPassword(options.read_vnc_password(f"listener {name}"))
+        self._tls: dict[bool, ssl.SSLContext] = {}
+        if any(subtype.anonymous_tls for subtype in options.subtypes):
+            self._tls[True] = anonymous_server_context(keylog=options.tls_keylog)
+        if any(subtype.certificate_tls for subtype in options.subtypes):
+            certificate = options.certificate
+            if certificate is None:
+                if options.state_dir is None:
+                    raise ConfigurationError(
+                        f"listener {name}: give a 'certificate' with its 'key', or a 'state_dir' to keep a generated "
+                        "one in"
+                    )
+                certificate = self_signed_certificate(options.state_dir)
+            self._tls[False] = server_context(certificate, options.key, keylog=options.tls_keylog)
+
+    def check_address(self, address: str) -> None:
+        """Whether what is offered may be offered there."""
+        self.options.check_address(f"listener {self.name}", address)
+
+    def new_connection(
+        self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int], log: structlog.stdlib.BoundLogger
+    ) -> RfbConnection:
+        """A client has come."""
+        return RfbConnection(
+            stream,
+            peer,
+            self.options,
+            offered=self._offered,
+            challenge=secrets.token_bytes(CHALLENGE_SIZE),
+            tls=self._tls,
+            authenticator=self._authenticator,
+            vnc_password=self._vnc_password,
+            log=log,
+        )

@@ -1,0 +1,66 @@
+"""What an RFB connection's trace gets to know about the wire, and what in it is secret."""
+
+from typing import Literal
+
+import attrs
+
+from rdpprov.api import ProtocolConnectionCallback
+from rdpprov.protocol.rfb.events import ChallengeAnswered, CredentialsOffered, CutTextReceived, KeyReceived
+from rdpprov.providers.wire_trace import HeldTrace
+from rdpprov.wire.rfb.handshake import PlainCredentials
+
+
+@attrs.define
+class WireTrace(HeldTrace):
+    """Milestones and bytes of one RFB connection.
+
+    Bytes that come in are traced when the machine has taken them, for only it knows where they end. Secrets go no
+    further: password and response to the challenge are overwritten at equal length, and until `logged_on` keys are left
+    out, for a password may be typed with them. Nor does a clipboard get in, which may hold one.
+    """
+
+    _untaken: bytearray = attrs.field(factory=bytearray, repr=False)
+    _input_hidden: bool = True
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody wants the bytes; if not, `taken` need not be called."""
+        return self._wanted
+
+    def received(self, data: bytes) -> None:
+        """Bytes came in, inside TLS or before it."""
+        if self._wanted:
+            self._untaken += data
+
+    def was_not_ours(self) -> None:
+        """What has not been taken is TLS's, not the protocol's."""
+        self._untaken.clear()
+
+    def logged_on(self) -> None:
+        """From now on no password is typed here."""
+        self._input_hidden = False
+
+    def taken(self, event: object, left: int) -> None:
+        """The machine has made an event of what came in, up to the last `left` bytes."""
+        size = len(self._untaken) - left
+        if not self._wanted or size <= 0:
+            return
+        data = bytes(self._untaken[:size])
+        del self._untaken[:size]
+        match event:
+            case ChallengeAnswered():
+                data = b"*" * size
+            case CredentialsOffered():
+                at = PlainCredentials.HEADER.size + PlainCredentials.HEADER.unpack_from(data)[0]
+                data = data[:at] + b"*" * (size - at)
+            case KeyReceived() if self._input_hidden:
+                return
+            case CutTextReceived():
+                data = data[:8] + b"*" * (size - 8)
+        self._take("in", data)
+
+    def _trace(
+        self, callback: ProtocolConnectionCallback, direction: Literal["in", "out"], data: bytes, ago: float
+    ) -> None:
+        if self._wanted:
+            callback.trace_wire(direction, data, ago=ago)
