@@ -39,14 +39,15 @@ answered, the answer's ``id`` is null. Error codes:
 ``bad-request``       not JSON, not an object, an unknown call, arguments missing, wrong or unknown
 ``version``           ``version`` is not 1
 ``not-allowed``       the peer is another user
-``busy``              too many clients
+``busy``              too many clients, or the session takes part in another shadowing
+``forbidden``         the configuration does not allow it, or the session's client is not fit for it
 ``no-such-session``   the session has ended, or never was
 ``not-connected``     no client shows the session
 ``not-logged-on``     nobody is logged on in the session
 ``too-slow``          what was asked for has been begun, and has not happened in time
 ``refused``           the user does not agree
 ``not-built``         this version cannot do it
-``not-running``       the service has not started yet
+``not-running``       the service has not started yet, or has ended
 ``failed``            anything else
 ====================  ===========================================================================
 

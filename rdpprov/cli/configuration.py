@@ -36,6 +36,7 @@
     desktop = "demo"                    # or package.module:Factory
     single_session_per_user = true
     disconnected_limit = 3600           # seconds
+    shadow = "consent-control"          # who asks may look on and work; also: consent-view, off; unasked: view, control
 
     [limits]                            # rdpprov.rcm.configuration.Limits
     logon_desktop = 120
@@ -76,7 +77,14 @@ from rdpprov.admin.place import IS_POSSIBLE, NONE, default_place
 from rdpprov.api.enums import SettingStatus, SettingType
 from rdpprov.api.structures import ConnectionSettings, Setting, Settings
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.configuration import Limits, ListenerConfiguration, Policies, ServiceConfiguration, SessionsPolicy
+from rdpprov.rcm.configuration import (
+    Limits,
+    ListenerConfiguration,
+    Policies,
+    ServiceConfiguration,
+    SessionsPolicy,
+    Shadow,
+)
 from rdpprov.rcm.settings import merge
 from rdpprov.security.private_files import reason_of
 from rdpprov.web.configuration import WebConfiguration, WebLimits
@@ -493,9 +501,21 @@ def _given(limits: type[attrs.AttrsInstance], table: Table) -> dict[str, float]:
     return given
 
 
+def _shadow(table: Table) -> Shadow | None:
+    name = table.text("shadow")
+    if name is None:
+        return None
+    try:
+        return Shadow(name)
+    except ValueError:
+        choices = ", ".join(choice.value for choice in Shadow)
+        raise ConfigurationError(f"{table.where}: shadow = {name!r}, expected one of {choices}") from None
+
+
 def _sessions(table: Table) -> SessionsPolicy:
     given: dict[str, Any] = {
         "single_session_per_user": table.flag("single_session_per_user"),
+        "shadow": _shadow(table),
         "disconnected_limit": table.number("disconnected_limit"),
         "default_width": table.number("default_width", whole=True),
         "default_height": table.number("default_height", whole=True),

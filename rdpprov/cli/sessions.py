@@ -95,7 +95,7 @@ def session_row(session: SessionInfo) -> tuple[object, ...]:
     client = session.connection
     return (
         session.session,
-        session.state.name.lower(),
+        _state(session),
         session.user_label,
         client and client.client_name,
         client and client.client_address,
@@ -106,11 +106,19 @@ def session_row(session: SessionInfo) -> tuple[object, ...]:
     )
 
 
+def _state(session: SessionInfo) -> str:
+    """What a session is doing, and who watches whom."""
+    state = session.state.name.lower()
+    if session.shadows is not None:
+        return f"{state} of {session.shadows}"
+    return state if session.shadowed_by is None else f"{state}, seen by {session.shadowed_by}"
+
+
 def _details(details: SessionDetails) -> list[str]:
     session, client = details.info, details.info.connection
     facts: list[tuple[str, object]] = [
         ("session", session.session),
-        ("state", session.state.name.lower()),
+        ("state", _state(session)),
         ("user", session.user_label),
         ("logged on by", session.how),
         ("created", moment(session.created_at)),

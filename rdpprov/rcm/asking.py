@@ -113,6 +113,7 @@ class Asker:
         method: Callable[[Unpack[Arguments]], Awaitable[Answer]],
         *args: *Arguments,
         default: Default,
+        failed: Default | _Required = REQUIRED,
         limit: float | None = None,
     ) -> Answer | Default: ...
 
@@ -121,6 +122,7 @@ class Asker:
         method: Callable[..., Awaitable[object]],
         *args: object,
         default: object = REQUIRED,
+        failed: object = REQUIRED,
         limit: float | None = None,
     ) -> object:
         """Call ``method`` and wait for its answer, at most as long as its limit says.
@@ -129,6 +131,7 @@ class Asker:
             method: of the provider's object, one that `FAILURE_POLICY` knows.
             args: for it.
             default: what is returned instead after a failure that the policy lets pass.
+            failed: what is returned instead of the default after one that is no E_NOTIMPL.
             limit: seconds, for who has less patience than the call's own limit.
 
         Raises:
@@ -162,6 +165,8 @@ class Asker:
             self._step(call, trio.current_time() - started, error)
             self._failed(call, error)
             await trio.lowlevel.checkpoint_if_cancelled()
+            if failed is not REQUIRED and call.effect_of(error) is not Effect.DEFAULT:
+                return failed
             return None if default is REQUIRED else default
         except BaseException as error:  # cancelled: the client is gone, or not wanted any more
             opened.failed(error)

@@ -1,6 +1,7 @@
 """What the Remote Connection Manager is told before it starts: listeners, limits, what holds for sessions."""
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import attrs
@@ -56,8 +57,34 @@ class Limits:
     warning: float = _limit(60)
     """How long before a limit of a session (`ConnectionSettings.max_idle_time`, `max_connection_time`) its user is
     warned; but not before half of it is over."""
+    shadow_consent: float = _limit(30)
+    """How long the user of a session is asked whether it may be shadowed; then the answer is no."""
     logon_desktops: int = attrs.field(default=256, validator=_positive)
     """Logon desktops at once."""
+
+
+class Shadow(Enum):
+    """Whether sessions may be shadowed. Whoever is shadowed sees a notice all the time, in any case."""
+
+    OFF = "off"
+    CONSENT_VIEW = "consent-view"
+    """To look on, if the user agrees."""
+    CONSENT_CONTROL = "consent-control"
+    """Also with keyboard and mouse, if the user agrees."""
+    VIEW = "view"
+    """To look on, and nobody is asked."""
+    CONTROL = "control"
+    """Also with keyboard and mouse, and nobody is asked."""
+
+    @property
+    def with_control(self) -> bool:
+        """Keyboard and mouse may be used."""
+        return self in (Shadow.CONSENT_CONTROL, Shadow.CONTROL)
+
+    @property
+    def with_consent(self) -> bool:
+        """The user has to agree."""
+        return self in (Shadow.CONSENT_VIEW, Shadow.CONSENT_CONTROL)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +95,8 @@ class SessionsPolicy:
     """A user who logs on again gets their active session, and whoever is connected to it is disconnected."""
     disconnected_limit: float | None = None
     """Seconds that a session is kept without a client; None: until the service ends or the user logs off."""
+    shadow: Shadow = Shadow.CONSENT_CONTROL
+    """Whether an administrator may let others see, and control, a session."""
     default_width: int = 1024
     """Pixels, for a client that says nothing about its screen."""
     default_height: int = 768

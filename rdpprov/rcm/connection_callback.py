@@ -4,8 +4,9 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import attrs
 import structlog
@@ -19,7 +20,7 @@ from rdpprov.api.structures import ClientData, SmallRect
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, E_INVALIDARG, HResultError, RdpProvError, for_log
 from rdpprov.rcm.asking import Asker, outcome_of
-from rdpprov.rcm.attachment import Attachment
+from rdpprov.rcm.attachment import Attachment, Failed
 from rdpprov.rcm.channels import ServiceChannel
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration
 from rdpprov.rcm.ending import CLIENT_GONE, DESKTOP_DIED, Ending
@@ -35,6 +36,9 @@ from rdpprov.sessions.base import (
     SequenceStep,
 )
 from rdpprov.traces.recorder import TraceRecorder
+
+if TYPE_CHECKING:
+    from rdpprov.rcm.shadowing import Shadowing
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +104,8 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.session_told = False
         """NotifySessionId has come, and no DisconnectNotify after it."""
         self.attachment: Attachment | None = None
+        self.shadowing: Shadowing | None = None
+        """What its client takes part in, on either side; it ends when the client leaves its session."""
         self.scope = trio.CancelScope()
         """The connection's life: `end` cancels it."""
         self.closing_scope: trio.CancelScope | None = None
@@ -194,12 +200,32 @@ class ConnectionCallback(ProtocolConnectionCallback):
         session, attachment = self.session, self.attachment
         if self.ending is not None or session is None or session.desktop is None or attachment is None:
             return  # ended while the desktop was made ready; the session may be another connection's by now
-        attachment.plug(session.desktop, self._desktop_failed)
+        attachment.plug(session.desktop, self.desktop_failed)
         self._shown = session.desktop
         self.recorder.event("desktop", kind="session")
         self.tell_desktop(self.client_attached(session.desktop))
         for step in self._steps:
             self.tell_desktop(step)
+
+    @property
+    def shows_session(self) -> bool:
+        """Whether the session's own desktop has been plugged in, and the client has not left since."""
+        return self._shown is not None and self.ending is None
+
+    @contextmanager
+    def showing(self, desktop: Desktop, desktop_failed: Failed) -> Iterator[None]:
+        """Show another desktop than the session's own, for the length of the block, or until the client leaves.
+
+        Messages go to the session's desktop all the time.
+        """
+        attachment = self.attachment
+        assert attachment is not None
+        attachment.plug(desktop, desktop_failed)
+        try:
+            yield
+        finally:
+            if self.attachment is attachment and self._shown is not None:
+                attachment.plug(self._shown, self.desktop_failed)
 
     def client_attached(self, desktop: Desktop) -> ClientAttached:
         """What this client said about itself, for a desktop that is about to be shown to it."""
@@ -228,7 +254,7 @@ class ConnectionCallback(ProtocolConnectionCallback):
         try:
             self._shown.tell(message)
         except Exception as error:
-            self._desktop_failed(error)
+            self.desktop_failed(error)
 
     def detach(self) -> None:
         """Unplug whatever is plugged in, and release what is pressed. Nothing happens the second time."""
@@ -237,6 +263,32 @@ class ConnectionCallback(ProtocolConnectionCallback):
             attachment.unplug()
         self.tell_desktop(ClientDetached())
         self._shown = None
+        if self.shadowing is not None:
+            self.shadowing.left(self)
+
+    async def _resize_desktop(self, width: int, height: int) -> None:
+        desktop = self.attachment.desktop if self.attachment is not None else None
+        if desktop is None or desktop is not (self._shown or desktop):
+            raise HResultError("no desktop of this client's own is shown", E_ACCESSDENIED)
+        if not (MIN_DESKTOP <= width <= MAX_DESKTOP and MIN_DESKTOP <= height <= MAX_DESKTOP):
+            raise HResultError(
+                f"a desktop of {width}x{height}, {MIN_DESKTOP} to {MAX_DESKTOP} are allowed", E_INVALIDARG
+            )
+        try:
+            await desktop.resize(width, height)
+        except RdpProvError as error:
+            raise HResultError(f"the desktop cannot: {error}") from error
+        except Exception as error:
+            self.desktop_failed(error)
+            raise HResultError("the desktop died") from error
+        # As if it had asked for that at first: the user's own desktop comes after the logon desktop.
+        self.client = attrs.evolve(self.client, h_res=width, v_res=height)
+
+    def desktop_failed(self, error: Exception) -> None:
+        """The session's desktop raised outside its own task: it ends, as it would if its task had."""
+        log.error("desktop failed", **for_log(error), **self.whose)
+        if self.session is not None:
+            self.session.end(DESKTOP_DIED)
 
     def _called(self, call: str, action: Callable[[], Result], **arguments: object) -> Result:
         """One callback: traced, then done. Late ones do nothing that would matter: the connection is over."""
@@ -266,30 +318,6 @@ class ConnectionCallback(ProtocolConnectionCallback):
         if self.settings is not None and self.settings.values.disable_auto_reconnect:
             raise HResultError("policy switches automatic reconnection off", E_ACCESSDENIED)
         return session.issue_secret()
-
-    async def _resize_desktop(self, width: int, height: int) -> None:
-        desktop = self.attachment.desktop if self.attachment is not None else None
-        if desktop is None or desktop is not (self._shown or desktop):
-            raise HResultError("no desktop of this client's own is shown", E_ACCESSDENIED)
-        if not (MIN_DESKTOP <= width <= MAX_DESKTOP and MIN_DESKTOP <= height <= MAX_DESKTOP):
-            raise HResultError(
-                f"a desktop of {width}x{height}, {MIN_DESKTOP} to {MAX_DESKTOP} are allowed", E_INVALIDARG
-            )
-        try:
-            await desktop.resize(width, height)
-        except RdpProvError as error:
-            raise HResultError(f"the desktop cannot: {error}") from error
-        except Exception as error:
-            self._desktop_failed(error)
-            raise HResultError("the desktop died") from error
-        # As if it had asked for that at first: the user's own desktop comes after the logon desktop.
-        self.client = attrs.evolve(self.client, h_res=width, v_res=height)
-
-    def _desktop_failed(self, error: Exception) -> None:
-        """The desktop raised outside its own task: it ends, as it would if its task had."""
-        log.error("desktop failed", **for_log(error), **self.whose)
-        if self.session is not None:
-            self.session.end(DESKTOP_DIED)
 
 
 def _weakly(method: Callable[[SequenceStep], None]) -> Callable[[SequenceStep], None]:

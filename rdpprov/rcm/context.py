@@ -30,7 +30,7 @@ from rdpprov.rcm.events import (
 )
 from rdpprov.rcm.licensing_sequence import LicenseIssuer
 from rdpprov.rcm.session_table import Session, SessionTable
-from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory
+from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory, OverlayFactory
 from rdpprov.traces.recorder import TraceRecorder
 
 log = structlog.get_logger(__name__)
@@ -156,6 +156,8 @@ class ServiceContext:
     sessions: SessionTable = attrs.field(factory=SessionTable)
     connections: dict[int, ConnectionCallback] = attrs.field(factory=dict)
     connections_made: int = 0
+    overlay_factory: OverlayFactory | None = None
+    """For shadowing; None: there is none."""
     feed: Feed = attrs.field(factory=Feed)
     """What happens, for whoever watches."""
     all_closed: trio.Event = attrs.field(factory=trio.Event)

@@ -56,6 +56,7 @@ async def disconnect_sequence(
     with trio.CancelScope(shield=True, deadline=started + patience) as callback.closing_scope:
         log.info("connection ends", reason=ending.reason, errinfo=ending.errinfo.name, **callback.whose)
         callback.recorder.event("state", name="disconnecting", errinfo=ending.errinfo)
+        shadowing = callback.shadowing
         leave_session(service, callback, ending)
         for query in callback.querying:
             query.cancel()
@@ -63,6 +64,9 @@ async def disconnect_sequence(
             channel.connection_ended()
         # Each notice has a share of the time, so that there is some left for Close whichever of them hang.
         share = patience / (NOTICES + 2)
+        if shadowing is not None:
+            with trio.move_on_after(share):
+                await shadowing.over.wait()  # Stop comes before what follows
         if not ending.client_gone:
             await ask(connection.set_error_info, int(ending.errinfo), limit=share)
         if callback.session_told:

@@ -92,6 +92,41 @@ class SessionDropped:
 
 
 @attrs.frozen
+class ShadowBegun:
+    """The client of another session sees this one."""
+
+    session: int
+    """Whose desktop is seen."""
+    viewer: int
+    """The session whose client sees it."""
+    user: str
+    """The viewer's."""
+    control: bool
+    """With keyboard and mouse."""
+    at: float = _now()
+
+
+@attrs.frozen
+class ShadowEnded:
+    """It does so no longer."""
+
+    session: int
+    viewer: int
+    reason: str
+    at: float = _now()
+
+
+@attrs.frozen
+class ShadowRefused:
+    """A session was to be shadowed, and is not: its user does not agree, or it did not come about."""
+
+    session: int
+    viewer: int
+    reason: str
+    at: float = _now()
+
+
+@attrs.frozen
 class ConnectionOpened:
     """A client has connected."""
 
@@ -162,6 +197,9 @@ Event: TypeAlias = (
     | SessionReconnected
     | SessionLoggedOff
     | SessionDropped
+    | ShadowBegun
+    | ShadowEnded
+    | ShadowRefused
     | ConnectionOpened
     | ConnectionClosed
     | ListenerUp
@@ -223,6 +261,11 @@ class Feed:
     def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
         self._closed = False
+
+    @property
+    def is_over(self) -> bool:
+        """The service has ended."""
+        return self._closed
 
     def publish(self, event: Event) -> None:
         """Let all watchers know, soon. Plain, and cheap."""

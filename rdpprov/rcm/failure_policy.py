@@ -22,6 +22,7 @@ from rdpprov.api.license_connection import LicenseConnection
 from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.manager import ProtocolManager
+from rdpprov.api.shadow import ShadowConnection
 from rdpprov.api.structures import (
     ClientData,
     ConnectionSettings,
@@ -108,6 +109,7 @@ def _query(name: str, *arguments: str, returns: type | None = None) -> Call:
     return Call(name, "connection", DEGRADE, DEFAULT, arguments=arguments, returns=returns)
 
 
+_DO_TARGET = ("param1", "param2", "param3", "param4", "client_name")
 _DRIVER = ErrInfo.ERRINFO_CLOSE_STACK_ON_DRIVER_FAILURE
 _LICENSE = ErrInfo.ERRINFO_LICENSE_INTERNAL
 
@@ -258,6 +260,17 @@ _TABLE: dict[Callable[..., object], Call] = {
     # Answers of a wrong type are for `queries` to judge: they count as none.
     ProtocolConnection.query_property: _query("QueryProperty", "query_type", "entries_in"),
     ProtocolConnection.get_shadow_connection: _query("GetShadowConnection"),
+    # Shadowing, between the steps of two connections. What fails does not come about; E_NOTIMPL: the service shadows by
+    # itself. But for Stop the page has an effect, whatever the error.
+    ShadowConnection.start: Call(
+        "Start",
+        "shadow",
+        CONTINUE,
+        DEFAULT,
+        arguments=("target_server_name", "target_session_id", "hot_key_vk", "hotkey_modifiers"),
+    ),
+    ShadowConnection.do_target: Call("DoTarget", "shadow", CONTINUE, DEFAULT, arguments=_DO_TARGET),
+    ShadowConnection.stop: Call("Stop", "shadow", DROP, DROP, limit="notification"),
     # Disconnect: nothing that fails here stops the rest.
     ProtocolConnection.set_error_info: _notification("SetErrorInfo", "connection", "error", exception=CONTINUE),
     ProtocolConnection.pre_disconnect: _notification("PreDisconnect", "connection", "reason", exception=CONTINUE),

@@ -28,6 +28,7 @@ import trio
 
 from rdpprov.api.connection import ProtocolConnection
 from rdpprov.api.properties import Property
+from rdpprov.api.shadow import ShadowConnection
 from rdpprov.api.structures import ProtocolStatus
 from rdpprov.errors import E_INVALIDARG, HResultError
 from rdpprov.rcm.channels import ServiceChannel, is_channel
@@ -110,6 +111,23 @@ async def last_input(callback: ConnectionCallback) -> int | None:
         if elapsed is not None and elapsed >= 0:
             return elapsed
     return int((trio.current_time() - callback.last_input) * 1000) if callback.last_input else None
+
+
+async def shadow_connection(callback: ConnectionCallback) -> ShadowConnection | None:
+    """GetShadowConnection: a provider's own means of shadowing; None: the service shadows by itself."""
+    if not implements(callback.connection, ProtocolConnection.get_shadow_connection):
+        return None
+    answer: object = await _ask(callback, callback.connection.get_shadow_connection)
+    if answer is None or isinstance(answer, ShadowConnection):
+        return answer
+    log.warning(
+        "provider failed",
+        call="GetShadowConnection",
+        effect="degrade",
+        error=f"{type(answer).__name__} is no ShadowConnection",
+        **callback.whose,
+    )
+    return None
 
 
 async def open_channel(

@@ -19,7 +19,7 @@ from rdpprov.rcm.policies import change_policies
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.start_sequence import ReadyListener, end_connections, start_sequence, stop_sequence
 from rdpprov.rcm.watchdog import watching
-from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory
+from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory, OverlayFactory
 from rdpprov.traces.recorder import NullRecorder
 
 __all__ = ["ReadyListener", "RemoteConnectionManager"]
@@ -39,6 +39,7 @@ class RemoteConnectionManager:
         logon_desktop_factory: makes what asks those who have not.
         traces: where traces go; None: nowhere.
         license_issuer: for a license policy other than ``valid-client``.
+        overlay_factory: makes what users are asked with whether somebody may shadow them; None: nobody may.
 
     Raises:
         ConfigurationError: two listeners have one name, or there is nobody to carry out the license policy.
@@ -53,6 +54,7 @@ class RemoteConnectionManager:
         logon_desktop_factory: LogonDesktopFactory,
         traces: TraceSource | None = None,
         license_issuer: LicenseIssuer | None = None,
+        overlay_factory: OverlayFactory | None = None,
     ) -> None:
         names = [listener.name for listener in configuration.listeners]
         if doubled := {name for name in names if names.count(name) > 1}:
@@ -65,6 +67,7 @@ class RemoteConnectionManager:
         self._logon_desktop_factory = logon_desktop_factory
         self._traces = traces
         self._license_issuer = license_issuer
+        self._overlay_factory = overlay_factory
         self._stop_requested = trio.Event()
         self._draining = configuration.draining
         self._policies = configuration.policies
@@ -96,6 +99,7 @@ class RemoteConnectionManager:
                     nursery=nursery,
                     policies=self._policies,
                     draining=self._draining,
+                    overlay_factory=self._overlay_factory,
                     feed=self._feed,
                 )
                 try:

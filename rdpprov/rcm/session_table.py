@@ -22,6 +22,7 @@ from rdpprov.sessions.base import Desktop
 if TYPE_CHECKING:
     from rdpprov.rcm.connection_callback import ConnectionCallback
     from rdpprov.rcm.settings import EffectiveSettings
+    from rdpprov.rcm.shadowing import Shadowing
 
 SECRET_LENGTH = 16
 """Bytes: ArcRandomBits of [MS-RDPBCGR] 2.2.4.2 "Server Auto-Reconnect Packet"; it has to fit."""
@@ -64,6 +65,12 @@ class Session:
     """The managers know that a user is logged on."""
     time_zone: TimeZoneInformation | None = None
     """Of the client that showed the session last; a `DynamicTimeZoneInformation` where the provider knows one."""
+    shadowing: "Shadowing | None" = None
+    """What it takes part in, on either side; perhaps its user is still being asked."""
+    shadows: int | None = None
+    """The session that its client sees instead of it."""
+    shadowed_by: int | None = None
+    """The session whose client sees it too."""
     secret: bytes | None = attrs.field(default=None, repr=False)
     """What lets a client back in without a logon."""
 
@@ -87,6 +94,8 @@ class Session:
         """WTS_CONNECTSTATE_CLASS."""
         if self.holder is None:
             return ConnectState.DISCONNECTED
+        if self.shadows is not None:
+            return ConnectState.SHADOW
         return ConnectState.CONNECTED if self.is_temporary else ConnectState.ACTIVE
 
     def is_of(self, user: UserToken) -> bool:

@@ -52,6 +52,10 @@ class SessionInfo:
     height: int = 0
     connection: ConnectionInfo | None = None
     """The client that shows it."""
+    shadows: int | None = None
+    """The session that this client sees at present, instead of its own."""
+    shadowed_by: int | None = None
+    """The session whose client sees this one, too."""
 
     @property
     def user_label(self) -> str:

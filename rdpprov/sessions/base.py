@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import attrs
 
-from rdpprov.api.devices import InputEvent, Screen, TaskStatus
+from rdpprov.api.devices import InputEvent, InputSink, Screen, TaskStatus
 from rdpprov.api.identity import UserToken
 from rdpprov.api.structures import UserCredential
 
@@ -171,5 +171,52 @@ class LogonRequest:
     domain: str = ""
 
 
+class ShadowOverlay(Desktop):
+    """A desktop as one client sees it while a session is shadowed: with what the service has to say over it.
+
+    It has no life of its own: `run` is never called, and nothing has to be given back. Others who read the desktop do
+    not see what is over it.
+    """
+
+    @property
+    @abstractmethod
+    def hot_key(self) -> str:
+        """The keys that end the shadowing, for people: ``Ctrl+*``."""
+
+    @abstractmethod
+    async def ask(self, question: str, seconds: float) -> bool:
+        """Put a question to the user, who cannot do anything else meanwhile.
+
+        Args:
+            question: to be answered with yes or no.
+            seconds: how long to wait.
+
+        Returns:
+            whether the answer was yes. No answer is no.
+        """
+
+    @abstractmethod
+    def show_notice(self, text: str) -> None:
+        """Show a line of text from now on, all the time, whatever the desktop draws."""
+
+
+@attrs.frozen
+class OverlayRequest:
+    """What an overlay is made from."""
+
+    desktop: Desktop
+    """What is seen below it."""
+    sink: InputSink | None
+    """Takes the input, in the desktop's coordinates; None: it is dropped."""
+    keyboard_layout: int
+    """Of the client that sees it."""
+    on_hot_key: Callable[[], None]
+    """Told that the user wants the shadowing to end."""
+    size: tuple[int, int] | None = None
+    """Width and height that the client's screen has, for a desktop that was not made for it, so that it has to be
+    fitted; None: the desktop's own."""
+
+
+OverlayFactory: TypeAlias = Callable[[OverlayRequest], ShadowOverlay]
 DesktopFactory: TypeAlias = Callable[[DesktopRequest], Desktop]
 LogonDesktopFactory: TypeAlias = Callable[[LogonRequest], LogonDesktop]

@@ -4,9 +4,10 @@ import importlib
 from difflib import get_close_matches
 
 from rdpprov.errors import ConfigurationError
-from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory
+from rdpprov.sessions.base import DesktopFactory, LogonDesktopFactory, OverlayFactory
 from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.sessions.logon import PanelLogonDesktop
+from rdpprov.sessions.shadow_consent import DesktopOverlay
 
 BUILT_IN: dict[str, DesktopFactory] = {"demo": DemoDesktop}
 NOT_BUILT_YET = {
@@ -54,6 +55,11 @@ def load_desktop_factory(name: str) -> DesktopFactory:
 def logon_desktop_factory() -> LogonDesktopFactory:
     """What makes the desktops on which users log on."""
     return PanelLogonDesktop
+
+
+def overlay_factory() -> OverlayFactory:
+    """What makes that which users see over their desktops while they are shadowed."""
+    return DesktopOverlay
 
 
 def _choices() -> str:

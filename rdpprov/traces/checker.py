@@ -307,7 +307,7 @@ class _ConnectionChecker:
     def __init__(self, sequences: Sequences) -> None:
         self._graph = _Graph(sequences)
         self._spec = sequences["connection"]
-        self._between = self._spec.between
+        self._between = (*self._spec.between, *sequences["shadow"].between)
         self._milestones = self._spec.milestones
         self._referred = {name for entry in self._between for name in (entry.after, entry.until, entry.needs)}
         self._referred |= {entry.after for entry in self._milestones}

@@ -21,8 +21,8 @@ import attrs
 from rdpprov.errors import RdpProvError
 
 PACKAGE = "rdpprov.protocol_specs"
-NAMES = ("start", "connection", "licensing", "reconnect", "disconnect")
-ACTORS = ("service", "manager", "listener", "connection", "license", "redirector", "settings")
+NAMES = ("start", "connection", "licensing", "reconnect", "disconnect", "shadow")
+ACTORS = ("service", "manager", "listener", "connection", "license", "redirector", "shadow", "settings")
 KINDS = ("connection", "service")
 
 
@@ -438,7 +438,7 @@ class _Reader:
         )
         head.done()
         root.done()
-        if not any(True for _ in spec.steps()):
+        if not any(True for _ in spec.steps()) and not spec.between:
             raise SpecificationError(f"{root.where}: no steps")
         return spec
 
@@ -564,7 +564,7 @@ def _check_references(spec: SequenceSpec, sequences: Sequences) -> None:
     for branch in spec.branches:
         if branch.needs is not None and branch.needs not in between:
             raise SpecificationError(f"{where}: there is no call {branch.needs!r} between steps")
-    calls = {step.call for step in spec.steps()} | between
+    calls = {step.call for step in sequences.steps()} | {entry.call for each in sequences for entry in each.between}
     named: list[str | None] = [name for entry in spec.between for name in (entry.after, entry.until, entry.needs)]
     named += [entry.after for entry in spec.milestones]
     named += [found for step in spec.steps() for found in (step.waits_for, step.dropped_by)]

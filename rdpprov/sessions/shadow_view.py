@@ -1,0 +1,217 @@
+"""Another session's desktop as it is seen on a client whose screen has a size of its own.
+
+The client keeps the size that it has: a picture that fits is shown as it is, in the middle of black, a larger one is
+scaled down. So no provider has to follow a change of size, whatever its protocol.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import numpy as np
+import trio
+from PIL import Image
+
+from rdpprov.api.devices import (
+    InputEvent,
+    InputSink,
+    Pixels,
+    PointerButton,
+    PointerMotion,
+    PointerShape,
+    PointerWheel,
+    Rectangle,
+    Screen,
+    TaskStatus,
+)
+from rdpprov.sessions.base import Desktop
+
+
+@attrs.frozen
+class Fit:
+    """Where in a window a picture is shown, and how large."""
+
+    picture: tuple[int, int]
+    """Width and height, pixels."""
+    place: Rectangle
+    """In the window; as large as the picture, or smaller."""
+
+    @classmethod
+    def into(cls, window: tuple[int, int], picture: tuple[int, int]) -> "Fit":
+        """In the middle, as large as it is, or as large as the window allows without distortion."""
+        scale = min(1.0, window[0] / picture[0], window[1] / picture[1])
+        width, height = (max(1, int(side * scale)) for side in picture)
+        left, top = (window[0] - width) // 2, (window[1] - height) // 2
+        return cls(picture, Rectangle(left, top, left + width, top + height))
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the picture is larger than its place."""
+        return self.picture != (self.place.width, self.place.height)
+
+    def to_picture(self, x: int, y: int) -> tuple[int, int]:
+        """The picture's pixel that is seen there; beside the picture: the nearest."""
+        (width, height), place = self.picture, self.place
+        picture_x = (min(max(x, place.left), place.right - 1) - place.left) * width // place.width
+        picture_y = (min(max(y, place.top), place.bottom - 1) - place.top) * height // place.height
+        return picture_x, picture_y
+
+    def to_window(self, x: int, y: int) -> tuple[int, int]:
+        """Where a pixel of the picture is seen."""
+        (width, height), place = self.picture, self.place
+        return place.left + x * place.width // width, place.top + y * place.height // height
+
+    def around_in_window(self, part: Rectangle) -> Rectangle:
+        """All pixels of the window that show something of a part of the picture."""
+        (width, height), place = self.picture, self.place
+        return Rectangle(
+            place.left + part.left * place.width // width,
+            place.top + part.top * place.height // height,
+            place.left - -part.right * place.width // width,
+            place.top - -part.bottom * place.height // height,
+        ).intersection(place)
+
+    def around_in_picture(self, part: Rectangle) -> tuple[Rectangle, tuple[float, float, float, float]]:
+        """What of the picture is seen in a part of its place: whole pixels, and in these the exact box."""
+        (width, height), place = self.picture, self.place
+        left, right = ((x - place.left) * width / place.width for x in (part.left, part.right))
+        top, bottom = ((y - place.top) * height / place.height for y in (part.top, part.bottom))
+        whole = Rectangle(int(left), int(top), min(int(np.ceil(right)), width), min(int(np.ceil(bottom)), height))
+        box = (left - whole.left, top - whole.top, right - whole.left, bottom - whole.top)
+        return whole, (box[0], box[1], min(box[2], whole.width), min(box[3], whole.height))
+
+
+class FittedScreen:
+    """One reader of a `FittedDesktop`: an `rdpprov.api.devices.Screen` of the window's size."""
+
+    def __init__(self, window: tuple[int, int], screen: Screen) -> None:
+        self._window = window
+        self._screen = screen
+        self._fit = Fit.into(window, (screen.width, screen.height))
+        self._is_new = True
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self._window[0]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self._window[1]
+
+    def _fitted(self) -> Fit:
+        """As the picture is now; if it has got another size, all is new."""
+        picture = (self._screen.width, self._screen.height)
+        if picture != self._fit.picture:
+            self._fit = Fit.into(self._window, picture)
+            self._is_new = True
+        return self._fit
+
+    def take_damage(self) -> list[Rectangle]:
+        """What changed since this reader last asked. At first, and after a change of size: all of it."""
+        damage = self._screen.take_damage()
+        fit = self._fitted()
+        if self._is_new:
+            self._is_new = False
+            return [Rectangle(0, 0, *self._window)]
+        seen = [fit.around_in_window(part) for part in damage]
+        return [part for part in seen if not part.is_empty()]
+
+    def grab(self, rectangle: Rectangle, out: Pixels | None = None) -> Pixels:
+        """Copy a part of the window, black beside the picture."""
+        if out is None:
+            out = np.empty((rectangle.height, rectangle.width, 4), np.uint8)
+        fit = self._fitted()
+        part = rectangle.intersection(fit.place)
+        if part != rectangle:
+            out[...] = 0
+        if part.is_empty():
+            return out
+        left, top = part.left - rectangle.left, part.top - rectangle.top
+        target = out[top : top + part.height, left : left + part.width]
+        if fit.is_scaled:
+            whole, box = fit.around_in_picture(part)
+            target[...] = _scaled(self._screen.grab(whole), (part.width, part.height), box)
+        else:
+            x, y = part.left - fit.place.left, part.top - fit.place.top
+            self._screen.grab(Rectangle(x, y, x + part.width, y + part.height), target)
+        return out
+
+    def take_pointer(self) -> PointerShape | None:
+        """The pointer's shape, in its own size."""
+        return self._screen.take_pointer()
+
+    def take_pointer_position(self) -> tuple[int, int] | None:
+        """Where the desktop moved the pointer, in the window."""
+        position = self._screen.take_pointer_position()
+        return None if position is None else self._fitted().to_window(*position)
+
+    def close(self) -> None:
+        """The reader is gone."""
+        self._screen.close()
+
+
+def _scaled(pixels: Pixels, size: tuple[int, int], box: tuple[float, float, float, float]) -> Pixels:
+    """The mean of what falls together: each result depends on its own part of the picture alone, so that parts that are
+    grabbed one by one join without a seam."""
+    height, width = pixels.shape[:2]
+    # RGBX, for what RGBA says of the fourth byte would be believed.
+    image = Image.frombuffer("RGBX", (width, height), np.ascontiguousarray(pixels), "raw", "RGBX", 0, 1)
+    return np.asarray(image.resize(size, Image.Resampling.BOX, box), np.uint8)
+
+
+class FittedDesktop(Desktop):
+    """Another desktop in a window of a size that never changes.
+
+    It has no life and no pixels of its own; it is for as long as its client looks at the other desktop.
+
+    Args:
+        desktop: the other one.
+        sink: takes the input, in the other desktop's coordinates; None: it is dropped.
+        width: of the window, pixels.
+        height: likewise.
+    """
+
+    def __init__(self, desktop: Desktop, sink: InputSink | None, width: int, height: int) -> None:
+        self._desktop = desktop
+        self._sink = sink
+        self._window = (width, height)
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self._window[0]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self._window[1]
+
+    def open_screen(self, on_damage: Callable[[], None]) -> FittedScreen:
+        """A new reader of the other desktop."""
+        return FittedScreen(self._window, self._desktop.open_screen(on_damage))
+
+    async def resize(self, width: int, height: int) -> None:
+        """The window keeps its size."""
+        await trio.lowlevel.checkpoint()
+
+    def _fitted(self, event: InputEvent) -> InputEvent | None:
+        """An event as the other desktop is to get it; None: not at all, for it is a press beside the picture."""
+        if not isinstance(event, PointerMotion | PointerButton | PointerWheel):
+            return event
+        fit = Fit.into(self._window, (self._desktop.width, self._desktop.height))
+        x, y = fit.to_picture(event.x, event.y)
+        is_press = isinstance(event, PointerButton) and event.pressed
+        if is_press and Rectangle(event.x, event.y, event.x + 1, event.y + 1).intersection(fit.place).is_empty():
+            return None
+        return attrs.evolve(event, x=x, y=y)
+
+    def input_event(self, event: InputEvent) -> None:
+        """Pass it on, where the picture is."""
+        if self._sink is not None and (fitted := self._fitted(event)) is not None:
+            self._sink.input_event(fitted)
+
+    async def run(self, *, task_status: TaskStatus) -> None:
+        """Nothing to do."""
+        task_status.started()
+        await trio.sleep_forever()
