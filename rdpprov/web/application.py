@@ -66,7 +66,8 @@ class WebApplication:
         self._configuration = configuration
         self._listener = listener
         self._assets = load_assets()
-        self._websockets: dict[trio.CancelScope, None] = {}
+        self._websockets: dict[trio.CancelScope, WebSocketStream | None] = {}
+        """What serves each, and its stream once it is accepted."""
         self._by_address: Counter[str] = Counter()
         self._is_stopping = False
         self._none_left = trio.Event()
@@ -84,8 +85,15 @@ class WebApplication:
     def stop(self) -> None:
         """Take no more WebSockets; those that end are told why."""
         self._is_stopping = True
+        for stream in self._websockets.values():
+            if stream is not None:
+                self._say_why(stream)
         if not self._websockets:
             self._none_left.set()
+
+    @staticmethod
+    def _say_why(stream: WebSocketStream) -> None:
+        stream.close_with(GOING_AWAY, "the server stops")
 
     async def all_ended(self) -> None:
         """Wait until no WebSocket is left, after `stop`."""
@@ -134,7 +142,9 @@ class WebApplication:
             offered = websocket.scope["subprotocols"]
             connection.upgraded()
             await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-            stream = WebSocketStream(websocket, connection)
+            stream = self._websockets[serving] = WebSocketStream(websocket, connection)
+            if self._is_stopping:
+                self._say_why(stream)
             peer = connection.peer if address == connection.peer[0] else (address, 0)
             try:
                 with serving:
@@ -143,8 +153,6 @@ class WebApplication:
                 stream.close_with(INTERNAL_ERROR, "the server failed")
                 client.error("serving a browser failed", **for_log(error))
             finally:
-                if self._is_stopping:
-                    stream.close_with(GOING_AWAY, "the server stops")
                 goodbye = trio.current_time() + configuration.limits.goodbye
                 with trio.CancelScope(shield=True, deadline=goodbye):
                     await stream.aclose()

@@ -82,7 +82,6 @@ class WebServer:
                 task_status.started()
                 await self._stop_requested.wait()
                 accepting.cancel_scope.cancel()
-            self._application.stop()
             for connection in list(self._connections):
                 if not connection.is_websocket:
                     connection.abort()
@@ -94,6 +93,7 @@ class WebServer:
     def request_stop(self) -> None:
         """Take no more browsers, and let `serve` return when those that are here have gone, with their provider or at
         the time limit. Plain; a second time does nothing."""
+        self._application.stop()
         self._stop_requested.set()
 
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:

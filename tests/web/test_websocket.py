@@ -326,6 +326,21 @@ async def test_the_stop_waits_for_the_provider_and_then_tells_the_browser_why(tm
         assert await websocket.closing() == (1001, "the server stops")
 
 
+async def test_a_provider_that_says_goodbye_itself_when_the_service_stops_says_the_same(tmp_path):
+    let_go = trio.Event()
+
+    async def serve(stream):
+        await let_go.wait()
+        await stream.send_eof()
+        await stream.aclose()
+
+    async with serving(Listener(serve), tmp_path) as web, web.websocket() as websocket:
+        await websocket.send_bytes(b"x")
+        web.server.request_stop()
+        let_go.set()
+        assert await websocket.closing() == (1001, "the server stops")
+
+
 async def test_a_provider_that_does_not_end_is_ended_at_the_limit(tmp_path):
     listener = EchoListener()
     limits = WebLimits(stop=0.2, goodbye=0.3)

@@ -23,6 +23,7 @@ let viewer = null; // the module
 let rfb = null;
 let failure = ""; // why the connection ends; the first reason is the right one
 let wasConnected = false;
+let wantsToLeave = false;
 let limitTimer = 0;
 let statusTimer = 0;
 
@@ -58,7 +59,7 @@ function showStatus(text) {
 async function connect() {
   say("");
   failure = "";
-  wasConnected = false;
+  wasConnected = wantsToLeave = false;
   setState("connecting");
   limitTimer = setTimeout(() => end("The server does not answer."), CONNECT_LIMIT);
   viewer = await loading.catch(() => null);
@@ -71,11 +72,7 @@ async function connect() {
   let opened = false;
   const socket = new WebSocket(url);
   socket.addEventListener("open", () => { opened = true; });
-  socket.addEventListener("close", (event) => {
-    // The browser does not tell a page why it got no WebSocket: refused and unreachable look the same.
-    failure ||= opened ? event.reason && `The server closed the connection: ${event.reason}.`
-      : "The server cannot be reached, or does not accept connections from this page.";
-  });
+  socket.addEventListener("close", (event) => { failure ||= reasonOf(event, opened); });
   const credentials = { username: user.value, password: password.value };
   rfb = new viewer.RFB(screen, socket, { credentials, shared: true });
   rfb.scaleViewport = true;
@@ -91,6 +88,13 @@ async function connect() {
   rfb.addEventListener("desktopname", (event) => setName(event.detail.name));
   rfb.addEventListener("clipboard", (event) => clipboardCame(event.detail.text));
   rfb.addEventListener("bell", () => showStatus("The remote desktop rings."));
+}
+
+function reasonOf(event, opened) {
+  // The browser does not tell a page why it got no WebSocket: refused and unreachable look the same.
+  if (!opened) return "The server cannot be reached, or does not accept connections from this page.";
+  if (event.reason) return `The server closed the connection: ${event.reason}.`;
+  return wasConnected && !wantsToLeave && !event.wasClean ? "The connection was lost." : "";
 }
 
 function sentence(text) {
@@ -138,7 +142,10 @@ form.addEventListener("submit", (event) => {
   if (document.body.dataset.state === "idle") connect();
 });
 at("cancel").addEventListener("click", () => end("Cancelled."));
-at("disconnect").addEventListener("click", () => rfb?.disconnect());
+at("disconnect").addEventListener("click", () => {
+  wantsToLeave = true;
+  rfb?.disconnect();
+});
 at("reveal").addEventListener("click", () => {
   const shown = password.type === "password";
   password.type = shown ? "text" : "password";
