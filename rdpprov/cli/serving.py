@@ -21,7 +21,7 @@ from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.loader import load_protocol
 from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
 from rdpprov.security.private_files import reason_of
-from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory
+from rdpprov.sessions.factories import load_desktop_factory, logon_desktop_factory, overlay_factory
 from rdpprov.traces.recorder import TraceDirectory
 from rdpprov.web.configuration import WebConfiguration
 
@@ -66,6 +66,7 @@ def run_service(
         authenticator=authenticator,
         desktop_factory=desktop_factory,
         logon_desktop_factory=logon_desktop_factory(),
+        overlay_factory=overlay_factory(),
         traces=traces,
     )
     policies = None if read_again is None else PoliciesFile(service, configuration, read_again)

@@ -19,6 +19,7 @@ from rdpprov.rcm.ending import DESKTOP_DIED, Ending
 from rdpprov.rcm.events import Feed, SessionDisconnected, SessionDropped, SessionLoggedOff, Watcher
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.settings import EffectiveSettings, Origin
+from rdpprov.rcm.shadowing import shadow
 from rdpprov.rcm.snapshots import (
     ConnectionInfo,
     ListenerInfo,
@@ -188,16 +189,33 @@ class Administration:
             control: with keyboard and mouse.
 
         Raises:
-            AdministrationError: there is no such session, or it cannot be shadowed.
+            AdministrationError: there is no such session, it cannot be shadowed, or its user does not agree.
         """
-        await trio.lowlevel.checkpoint()
-        self._session(target)
-        raise AdministrationError("shadowing is not built yet", "not-built")
+        service, session = self._service(), self._session(target)
+        viewing = self._session(viewer) if viewer is not None else self._only_other(session)
+        await shadow(service, session, viewing, control=control)
 
     def _service(self) -> ServiceContext:
         if (service := self._running()) is None:
             raise AdministrationError("the service does not run", "not-running")
         return service
+
+    def _only_other(self, target: Session) -> Session:
+        """The one session beside the target that a client shows.
+
+        Raises:
+            AdministrationError: there is none, or more than one.
+        """
+        others = [
+            session
+            for session in self._service().sessions
+            if session is not target and session.holder is not None and not session.is_temporary
+        ]
+        if len(others) != 1:
+            raise AdministrationError(
+                f"{len(others)} other sessions have a client: say which is to see it", "bad-request"
+            )
+        return others[0]
 
     def _session(self, session_id: int) -> Session:
         if (session := self._service().sessions.get(session_id)) is None:
@@ -231,6 +249,8 @@ def _session_info(session: Session) -> SessionInfo:
         idle=now - holder.last_input if holder is not None and holder.last_input else None,
         width=desktop.width if desktop is not None else 0,
         height=desktop.height if desktop is not None else 0,
+        shadows=session.shadows,
+        shadowed_by=session.shadowed_by,
         connection=_connection_info(holder) if holder is not None else None,
     )
 
