@@ -1,12 +1,12 @@
 """IWRdsProtocolShadowConnection and its callback: somebody looks on at a session, or works in it with its user."""
 
 from abc import ABC, abstractmethod
-from enum import IntFlag
+from enum import IntEnum
 
 from rdpprov.errors import NotImplementedByProvider
 
 
-class HotkeyModifiers(IntFlag):
+class HotkeyModifiers(IntEnum):
     """REMOTECONTROL_KBD*_HOTKEY: what is held down together with the hot key."""
 
     NONE = 0

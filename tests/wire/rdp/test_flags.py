@@ -68,6 +68,8 @@ from rdpprov.wire.rdp.security import BasicSecurityHeader
 from rdpprov.wire.rdp.session import SetKeyboardIndicators
 from rdpprov.wire.rdp.share import ShareDataPdu, unpack_share_pdu
 from rdpprov.wire.rdp.virtual_channel import ChannelPduHeader
+from rdpprov.wire.rfb.messages import Fence
+from rdpprov.wire.rfb.screens import ScreenArea, unpack_screens
 
 VALUES = 2000
 TOLERATED = 32 * 1024
@@ -117,6 +119,7 @@ SAMPLES = [
     CorrelationInfo(bytes(16)),
     FastPathHeader(20),
     FastPathUpdate(0, b"data", compression_flags=0),
+    Fence(0),
     FontCapabilitySet(0),
     FontList(),
     FontMap(),
@@ -132,6 +135,7 @@ SAMPLES = [
     PersistentKeyList(),
     PreconnectionPdu(1),
     RfxClientCapsContainer(icaps=(RfxIcap(),)),
+    ScreenArea(0, 0, 0, 1, 1),
     ServerCoreData(client_requested_protocols=0, early_capability_flags=0),
     ServerMultitransportChannelData(),
     ServerSecurityData(),
@@ -152,6 +156,8 @@ def decoder(sample):
             return unpack_share_pdu
         case CapabilitySet():
             return CapabilitySet.unpack
+        case ScreenArea():
+            return unpack_screens
     return type(sample).unpack if hasattr(type(sample), "unpack") else lambda block: type(sample).unpack_body(block[4:])
 
 
