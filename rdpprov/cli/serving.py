@@ -55,10 +55,10 @@ def run_service(
             listener cannot start.
     """
     desktop_factory = load_desktop_factory(configuration.desktop)
-    for listener in configuration.service.listeners:
-        load_protocol(listener.protocol)  # now, for importing takes its time, and the event loop may not stand still
     if configuration.web is not None:
         _import_web()
+    for listener in configuration.service.listeners:
+        load_protocol(listener.protocol)  # now, for importing takes its time, and the event loop may not stand still
     traces = _open_traces(configuration.trace_dir, wire=configuration.trace_wire)
     _raise_file_limit()
     service = RemoteConnectionManager(

@@ -43,7 +43,8 @@ log = structlog.get_logger("rdpprov.web")
 
 
 class StreamListener(Protocol):
-    """A provider's listener that also takes clients which come to it otherwise than by its own sockets."""
+    """A provider's listener that also takes clients which come to it otherwise than by its own sockets. They speak RFB,
+    for that is what the page's viewer speaks."""
 
     async def serve_stream(self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int]) -> None:
         """Serve one client from its first byte to its end.
