@@ -1,4 +1,4 @@
-"""The client of the tutorial's protocol: logs on, types a line, and prints what the desktop looks like then."""
+"""The client of the tutorial's protocol: logs on, types a line if there is one, and prints what the desktop looks like then."""
 
 import socket
 import sys
@@ -19,6 +19,9 @@ def main(address: str, name: str, password: str, *words: str) -> None:
             welcome = ""
         if not welcome:
             sys.exit("no welcome: is the password right?")
+        print(welcome, end="")
+        if not words:
+            return
         say(" ".join(words))
         for line in lines:
             if line == ".\n":

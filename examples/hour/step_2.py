@@ -30,7 +30,7 @@ class HourConnection(api.ProtocolConnection):
         pass
 
     async def get_client_data(self) -> api.ClientData:
-        return api.ClientData(protocol_name="HOUR", user_name=self.name, h_res=640, v_res=240)
+        return api.ClientData(protocol_name="HOUR", user_name=self.name, h_res=640, v_res=200)
 
     async def get_user_credentials(self) -> api.UserCredential:
         return api.UserCredential(self.name, self.password)

@@ -9,7 +9,7 @@ from rdpprov import api
 from rdpprov.api.devices import InputSink, Rectangle, Screen, UnicodeKey
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
-COLUMNS, ROWS = 80, 15
+COLUMNS, ROWS = 80, 12
 SHADES = " .:*#"
 
 
@@ -22,10 +22,13 @@ def picture(screen: Screen) -> str:
 
 
 class Display:
-    screen: Screen | None = None
+    def __init__(self) -> None:
+        self.screen: Screen | None = None
+        self.plugged = trio.Event()
 
     def plug(self, screen: Screen) -> None:
         self.screen = screen
+        self.plugged.set()
 
     def unplug(self) -> None:
         self.screen = None
@@ -73,7 +76,7 @@ class HourConnection(api.ProtocolConnection):
         pass
 
     async def get_client_data(self) -> api.ClientData:
-        return api.ClientData(protocol_name="HOUR", user_name=self.name, h_res=640, v_res=240)
+        return api.ClientData(protocol_name="HOUR", user_name=self.name, h_res=640, v_res=200)
 
     async def get_user_credentials(self) -> api.UserCredential:
         return api.UserCredential(self.name, self.password)
@@ -93,6 +96,7 @@ class HourConnection(api.ProtocolConnection):
         await self.stream.send_all((picture(screen) if screen else "").encode() + b".\n")
 
     async def close(self) -> None:
+        self.display.plugged.set()  # nobody shall wait for a screen any more
         await self.stream.aclose()
 
 
@@ -119,7 +123,9 @@ class HourListener(api.ProtocolListener):
         service.on_ready()
         try:
             while True:
-                connection.keyboard.type(await connection.read_line())
+                line = await connection.read_line()
+                await connection.display.plugged.wait()
+                connection.keyboard.type(line)
                 await connection.show()
         except GONE:
             service.broken_connection()
