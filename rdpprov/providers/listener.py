@@ -72,7 +72,7 @@ class ClientListener(ProtocolListener):
         name: in the configuration.
         options: where it listens, and how many may be on their way.
         log: of the protocol.
-        has_sockets: whether it listens at all; if not, clients are brought by `serve_stream` alone.
+        has_sockets: whether it listens at all; if not, clients come by `take_client` alone.
     """
 
     def __init__(
@@ -139,13 +139,11 @@ class ClientListener(ProtocolListener):
         if self._accepting is not None:
             self._accepting.cancel()
 
-    async def serve_stream(self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int]) -> None:
-        """Our extension: serve a client that somebody else has accepted, from its first byte to its end.
-
-        It counts as half-open like any other. While the service does not listen, the stream is closed at once.
+    async def take_client(self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int]) -> None:
+        """Serve a client from its first byte to its end. While the service does not listen, it is sent away at once.
 
         Args:
-            stream: its bytes; who brings it answers for what protects them on their way. It is closed at the end.
+            stream: its bytes. It is closed at the end.
             peer: address and port, for the log and for limits.
         """
         if self._callback is None:
@@ -176,7 +174,7 @@ class ClientListener(ProtocolListener):
         except OSError:
             await trio.aclose_forcefully(stream)
             return
-        await self.serve_stream(stream, peer)
+        await self.take_client(stream, peer)
 
     async def _serve(
         self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int], callback: ProtocolListenerCallback

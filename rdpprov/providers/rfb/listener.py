@@ -70,3 +70,14 @@ class RfbListener(ClientListener):
             vnc_password=self._vnc_password,
             log=log,
         )
+
+    async def serve_stream(self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int]) -> None:
+        """Our extension: serve a client that somebody else has accepted, such as a browser's WebSocket.
+
+        It counts as half-open like any other. While the service does not listen, the stream is closed at once.
+
+        Args:
+            stream: its bytes; who brings it answers for what protects them on their way. It is closed at the end.
+            peer: address and port, for the log and for limits.
+        """
+        await self.take_client(stream, peer)
