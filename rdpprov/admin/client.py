@@ -39,7 +39,7 @@ async def connect_admin(path: Path) -> AsyncIterator["AdminClient"]:
         NoServiceError: nobody answers there.
     """
     try:
-        connected = await trio.to_thread.run_sync(connected_to, path)
+        connected = await trio.to_thread.run_sync(connected_to, path, abandon_on_cancel=True)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
         raise NoServiceError(
             f"no service answers at {path}: is it running? --state-dir or --admin names another place"
@@ -95,6 +95,10 @@ class AdminClient:
     async def shadow(self, target: int, *, viewer: int | None = None, control: bool = False) -> None:
         """Let another session's client see a session, once its user has agreed."""
         await self._ask("shadow", math.inf, target=target, viewer=viewer, control=control)
+
+    async def end_shadow(self, target: int) -> None:
+        """Let a session be shadowed no longer."""
+        await self._ask("end_shadow", target=target)
 
     async def drain(self, on: bool) -> None:
         """Begin or end to drain."""

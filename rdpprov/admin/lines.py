@@ -45,6 +45,19 @@ class LineStream:
         self._looked_at = 0
         return line
 
+    async def until_end(self) -> None:
+        """Wait until the peer has said its last. What it says before that is kept for `receive`; a peer that says more
+        than a line is not waited for."""
+        while len(self._received) < self._max_line:
+            try:
+                data = await self._stream.receive_some(RECEIVE)
+            except trio.BrokenResourceError:
+                return
+            if not data:
+                return
+            self._received += data
+        await trio.sleep_forever()
+
     async def send(self, line: bytes) -> None:
         """Send a line, its end included; whole, whoever else sends.
 

@@ -10,20 +10,21 @@ The client asks. Every request is one line, and gets one answer with the request
 
 ``id`` is a whole number of the client's choice, ``arguments`` may be missing where there are none. The calls:
 
-=============  ==========================================  ==========================================
-call           arguments                                   result
-=============  ==========================================  ==========================================
-``service``                                                `rdpprov.rcm.snapshots.ServiceInfo`
-``sessions``                                               list of `rdpprov.rcm.snapshots.SessionInfo`
-``session``    ``session``                                 `rdpprov.rcm.snapshots.SessionDetails`
-``listeners``                                              list of `rdpprov.rcm.snapshots.ListenerInfo`
-``disconnect`` ``session``                                 null, when it is disconnected
-``logoff``     ``session``                                 null, when it has ended
-``message``    ``session``, ``text``                       null
-``shadow``     ``target``, ``viewer`` or null, ``control`` null, when the user has agreed
-``drain``      ``on``                                      null
-``watch``                                                  null; then events, until the connection ends
-=============  ==========================================  ==========================================
+==============  ===========================================  ============================================
+call            arguments                                    result
+==============  ===========================================  ============================================
+``service``                                                  `rdpprov.rcm.snapshots.ServiceInfo`
+``sessions``                                                 list of `rdpprov.rcm.snapshots.SessionInfo`
+``session``     ``session``                                  `rdpprov.rcm.snapshots.SessionDetails`
+``listeners``                                                list of `rdpprov.rcm.snapshots.ListenerInfo`
+``disconnect``  ``session``                                  null, when it is disconnected
+``logoff``      ``session``                                  null, when it has ended
+``message``     ``session``, ``text``                        null
+``shadow``      ``target``, ``viewer`` or null, ``control``  null, when the user has agreed
+``end_shadow``  ``target``                                   null, when it has ended
+``drain``       ``on``                                       null
+``watch``                                                    null; then events, until the connection ends
+==============  ===========================================  ============================================
 
 A structure is an object of its fields; an enum is its name, a session's number a whole number. After ``watch`` every
 event (`rdpprov.rcm.events`) is a line of its own, between the answers to whatever else is asked::
@@ -33,23 +34,24 @@ event (`rdpprov.rcm.events`) is a line of its own, between the answers to whatev
 Who may: root, and the user whose service it is; the service asks the kernel who the peer is. Everybody else is told so
 and disconnected. A request that is wrong costs one answer with an error; a line longer than `MAX_LINE` costs the
 connection, and so does being one client more than the service serves at once. Where there is no request that could be
-answered, the answer's ``id`` is null. Error codes:
+answered, the answer's ``id`` is null. Who hangs up, or shuts down their half, while a user is being asked takes the
+question back. Error codes:
 
-====================  ===========================================================================
-``bad-request``       not JSON, not an object, an unknown call, arguments missing, wrong or unknown
-``version``           ``version`` is not 1
-``not-allowed``       the peer is another user
-``busy``              too many clients, or the session takes part in another shadowing
-``forbidden``         the configuration does not allow it, or the session's client is not fit for it
-``no-such-session``   the session has ended, or never was
-``not-connected``     no client shows the session
-``not-logged-on``     nobody is logged on in the session
-``too-slow``          what was asked for has been begun, and has not happened in time
-``refused``           the user does not agree
-``not-built``         this version cannot do it
-``not-running``       the service has not started yet, or has ended
-``failed``            anything else
-====================  ===========================================================================
+===================  ==================================================================================
+``bad-request``      not JSON, not an object, an unknown call, arguments missing, wrong or unknown
+``version``          ``version`` is not 1
+``not-allowed``      the peer is another user
+``busy``             too many clients; or the session takes part in a shadowing already
+``no-such-session``  the session has ended, or never was
+``not-connected``    no client shows the session
+``not-logged-on``    nobody is logged on in the session
+``not-shadowed``     nobody shadows the session
+``too-slow``         what was asked for has been begun, and has not happened in time
+``refused``          the user does not agree
+``forbidden``        the configuration does not allow it, or the session's client is not fit for it
+``not-running``      the service has not started yet, or has ended
+``failed``           anything else
+===================  ==================================================================================
 
 Within a version, structures only get more fields, and there may be more calls, events and codes: a client ignores
 fields and events that it does not know.
@@ -83,6 +85,7 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
     "logoff": {"session": int},
     "message": {"session": int, "text": str},
     "shadow": {"target": int, "viewer": int | None, "control": bool},
+    "end_shadow": {"target": int},
     "drain": {"on": bool},
     "watch": {},
 }

@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -24,23 +25,15 @@ async def serve_admin(administration: Administration, listening: socket.socket) 
 
     Args:
         administration: what they see and do.
-        listening: of `rdpprov.admin.place.listening_at`; the caller closes it.
+        listening: of `rdpprov.admin.place.listening_at`; closed in the end.
     """
-    server = trio.socket.from_stdlib_socket(listening)
     clients = trio.CapacityLimiter(MAX_CLIENTS)
-    async with trio.open_nursery() as nursery:
-        while True:
-            try:
-                peer, _ = await server.accept()
-            except OSError as error:  # out of descriptors, or the client has gone again
-                log.warning("admin socket cannot take a client", reason=error.strerror or str(error))
-                await trio.sleep(0.1)
-                continue
-            nursery.start_soon(_serve_client, administration, trio.SocketStream(peer), clients)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+    await trio.serve_listeners(partial(_serve_client, administration, clients), [listener])
 
 
 async def _serve_client(
-    administration: Administration, stream: trio.SocketStream, clients: trio.CapacityLimiter
+    administration: Administration, clients: trio.CapacityLimiter, stream: trio.SocketStream
 ) -> None:
     """One administrator, whatever happens there."""
     lines = LineStream(stream, protocol.MAX_LINE)
@@ -132,28 +125,51 @@ class _Client:
             case "message":
                 await administration.message(arguments["session"], arguments["text"])
             case "shadow":
-                await administration.shadow(
-                    arguments["target"], viewer=arguments["viewer"], control=arguments["control"]
-                )
+                await self._shadow(**arguments)
+            case "end_shadow":
+                await administration.end_shadow(arguments["target"])
             case "drain":
                 await administration.drain(arguments["on"])
         return None
+
+    async def _shadow(self, target: int, viewer: int | None, control: bool) -> None:
+        """Ask a session's user, for as long as the administrator waits for the answer."""
+        failure = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hang_up, nursery.cancel_scope)
+            try:
+                await self._administration.shadow(target, viewer=viewer, control=control)
+            except AdministrationError as error:
+                failure = error  # raised below, outside the nursery, which would wrap it
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _hang_up(self, waiting: trio.CancelScope) -> None:
+        await self._lines.until_end()
+        waiting.cancel()
 
     async def _watch(self, request: protocol.Request, nursery: trio.Nursery) -> None:
         if self._watches:
             raise AdministrationError("this connection watches already", protocol.BAD_REQUEST)
         self._watches = True
-        await nursery.start(self._send_events, request.id)
+        await nursery.start(self._send_events, request.id, nursery.cancel_scope)
 
     async def _send_events(
-        self, request_id: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        request_id: int,
+        connection: trio.CancelScope,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """The answer to ``watch``, and events from then on. Who takes them slowly holds up nobody, and misses some."""
+        """The answer to ``watch``, and events from then on, until the service has ended. Who takes them slowly holds up
+        nobody, and misses some."""
         with self._administration.watch() as watcher:
             task_status.started()
             await self._tell(protocol.pack_result(request_id, None))
             async for event in watcher:
                 await self._tell(protocol.pack_event(request_id, event))
+        connection.cancel()
 
     async def _tell(self, line: bytes) -> None:
         """Say something to someone who may be gone; whoever receives will notice."""

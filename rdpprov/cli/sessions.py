@@ -72,6 +72,7 @@ def shadow(
     *,
     viewer: Annotated[int | None, Parameter(name="--from")] = None,
     control: Annotated[bool, Parameter(negative="")] = False,
+    stop: Annotated[bool, Parameter(negative="")] = False,
     admin: Admin = THE_SERVICE,
 ) -> None:
     """Let the client of another session see a session. Waits until its user has agreed.
@@ -80,7 +81,12 @@ def shadow(
         target: number of the session to be seen.
         viewer: number of the session whose client is to see it; default: the only other one with a client.
         control: with keyboard and mouse.
+        stop: let it be seen no longer.
     """
+    if stop:
+        admin.ask(lambda service: service.end_shadow(target))
+        admin.say({"session": target, "done": "not shadowed"}, f"session {target}: not shadowed any more")
+        return
     admin.ask(lambda service: service.shadow(target, viewer=viewer, control=control))
     admin.say({"session": target, "done": "shadowed"}, f"session {target}: shadowed")
 
@@ -125,6 +131,8 @@ def _details(details: SessionDetails) -> list[str]:
         ("logged on", moment(session.logged_on_at)),
         ("disconnected for", duration(session.disconnected)),
         ("idle for", duration(session.idle)),
+        ("shadowed by", session.shadowed_by),
+        ("shadows", session.shadows),
         ("desktop", f"{session.width}x{session.height}" if session.width else ""),
     ]
     if client is not None:

@@ -4,19 +4,20 @@
 page put nothing beside it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
 import attrs
 import trio
 
-from rdpprov.api.structures import ConnectionSettings
+from rdpprov.api.structures import ConnectionSettings, ProtocolStatus
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import AdministrationError, for_log
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
 from rdpprov.rcm.ending import DESKTOP_DIED, Ending
 from rdpprov.rcm.events import Feed, SessionDisconnected, SessionDropped, SessionLoggedOff, Watcher
+from rdpprov.rcm.queries import last_input, status
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.settings import EffectiveSettings, Origin
 from rdpprov.rcm.shadowing import shadow
@@ -37,6 +38,8 @@ LOGGED_OFF_BY_ADMINISTRATOR = Ending(ErrInfo.ERRINFO_RPC_INITIATED_LOGOFF, "an a
 
 MAX_MESSAGE = 1000
 """Characters of a message for a user."""
+PATIENCE = 1.0
+"""Seconds for all providers together to say what their connections have carried."""
 GRACE = 1.0
 """Seconds beyond `Limits.close` for a session to do what it was told."""
 
@@ -74,8 +77,14 @@ class Administration:
 
     async def sessions(self) -> list[SessionInfo]:
         """All sessions by number, those too in which nobody is logged on yet."""
-        await trio.lowlevel.checkpoint()
-        return [_session_info(session) for session in self._service().sessions]
+        service = self._service()
+        sessions = list(service.sessions)
+        figures = await _ask_for_figures(session.holder for session in sessions)
+        return [
+            _session_info(session, figures)
+            for session in sessions
+            if service.sessions.get(session.session_id) is session
+        ]
 
     async def session(self, session_id: int) -> SessionDetails:
         """One session, and the settings in force there.
@@ -83,10 +92,11 @@ class Administration:
         Raises:
             AdministrationError: there is no such session.
         """
-        await trio.lowlevel.checkpoint()
-        session = self._session(session_id)
+        figures = await _ask_for_figures([self._session(session_id).holder])
+        session = self._session(session_id)  # if it is still there
         settings = session.holder.settings if session.holder is not None else session.settings
-        return SessionDetails(_session_info(session), tuple(_settings(settings)) if settings is not None else ())
+        info = _session_info(session, figures)
+        return SessionDetails(info, tuple(_settings(settings)) if settings is not None else ())
 
     async def listeners(self) -> list[ListenerInfo]:
         """All listeners that have been started, also those that accept nobody any more."""
@@ -122,18 +132,15 @@ class Administration:
         Raises:
             AdministrationError: there is no such session, no client shows it, or it did not happen in time.
         """
-        session = self._session(session_id)
+        service, session = self._service(), self._session(session_id)
         holder = session.holder
         if holder is None:
             raise AdministrationError(f"session {session_id} is disconnected", "not-connected")
-        with self._feed.watching() as watcher:
-            holder.end(DISCONNECTED_BY_ADMINISTRATOR)
-            with trio.move_on_after(self._service().limits.close + GRACE):
-                # Events may be lost, the session's state is not.
-                while session.holder is holder:
-                    await _heard_of(watcher, session_id)
-                return
-        raise AdministrationError(f"session {session_id} did not disconnect in time", "too-slow")
+
+        def is_over() -> bool:
+            return session.holder is not holder or service.sessions.get(session_id) is not session
+
+        await self._do(lambda: holder.end(DISCONNECTED_BY_ADMINISTRATOR), session_id, is_over)
 
     async def logoff(self, session_id: int) -> None:
         """End a session, whatever its user is doing. Returns when it has ended.
@@ -145,13 +152,11 @@ class Administration:
         if session.is_temporary:
             await self.disconnect(session_id)
             return
-        with self._feed.watching() as watcher:
-            session.end(LOGGED_OFF_BY_ADMINISTRATOR)
-            with trio.move_on_after(service.limits.close + GRACE):
-                while service.sessions.get(session_id) is session:
-                    await _heard_of(watcher, session_id)
-                return
-        raise AdministrationError(f"session {session_id} did not end in time", "too-slow")
+
+        def is_over() -> bool:
+            return service.sessions.get(session_id) is not session
+
+        await self._do(lambda: session.end(LOGGED_OFF_BY_ADMINISTRATOR), session_id, is_over)
 
     async def message(self, session_id: int, text: str) -> None:
         """Show a message on a session's desktop. If it is disconnected, its user finds it there.
@@ -195,8 +200,35 @@ class Administration:
         viewing = self._session(viewer) if viewer is not None else self._only_other(session)
         await shadow(service, session, viewing, control=control)
 
+    async def end_shadow(self, target: int) -> None:
+        """Let a session be shadowed no longer, or not be asked any more. Returns when that has happened.
+
+        Raises:
+            AdministrationError: there is no such session, or nobody shadows it.
+        """
+        session = self._session(target)
+        shadowing = session.shadowing
+        if shadowing is None or shadowing.target_session is not session:
+            raise AdministrationError(f"session {target} is not shadowed", "not-shadowed")
+        shadowing.end("an administrator ended it")
+        await shadowing.over.wait()
+
+    async def _do(self, act: Callable[[], None], session_id: int, is_over: Callable[[], bool]) -> None:
+        """Do something to a session, and wait until it has its effect.
+
+        Raises:
+            AdministrationError: that has not come in time.
+        """
+        with self._feed.watching() as watcher:
+            act()
+            with trio.move_on_after(self._service().limits.close + GRACE):
+                while not is_over():  # asked anew at every turn, for events may be lost
+                    await _heard_of(watcher, session_id)
+                return
+        raise AdministrationError(f"session {session_id} does not react", "too-slow")
+
     def _service(self) -> ServiceContext:
-        if (service := self._running()) is None:
+        if (service := self._running()) is None or self._feed.is_over:
             raise AdministrationError("the service does not run", "not-running")
         return service
 
@@ -235,8 +267,45 @@ async def _heard_of(watcher: Watcher, session_id: int) -> None:
     # The service has ended, and the session with it.
 
 
-def _session_info(session: Session) -> SessionInfo:
+@attrs.define
+class _Figures:
+    """What a provider was asked about a connection."""
+
+    status: ProtocolStatus | None = None
+    idle: float | None = None
+    """Seconds since the last input."""
+
+
+async def _ask_for_figures(holders: Iterable[ConnectionCallback | None]) -> Mapping[int, _Figures]:
+    """GetProtocolStatus and GetLastInputTime of many connections at once, by connection.
+
+    A connection that is busy, or whose provider does not answer in time, has no counters.
+    """
+    callbacks = [callback for callback in holders if callback is not None]
+    # What the service itself has seen is known in any case.
+    now = trio.current_time()
+    figures = {
+        callback.connection_id: _Figures(idle=now - callback.last_input if callback.last_input else None)
+        for callback in callbacks
+    }
+    await trio.lowlevel.checkpoint()
+
+    async def ask(callback: ConnectionCallback) -> None:
+        answer = figures[callback.connection_id]
+        answer.status = await status(callback)
+        if (milliseconds := await last_input(callback)) is not None:
+            answer.idle = milliseconds / 1000
+
+    with trio.move_on_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            for callback in callbacks:
+                nursery.start_soon(ask, callback)
+    return figures
+
+
+def _session_info(session: Session, figures: Mapping[int, _Figures]) -> SessionInfo:
     now, holder, user, desktop = trio.current_time(), session.holder, session.user, session.desktop
+    known = figures.get(holder.connection_id, _Figures()) if holder is not None else _Figures()
     return SessionInfo(
         session=session.session_id,
         state=session.state,
@@ -246,16 +315,16 @@ def _session_info(session: Session) -> SessionInfo:
         created_at=session.created_at,
         logged_on_at=session.logged_on_at,
         disconnected=now - session.disconnected_since if session.disconnected_since is not None else None,
-        idle=now - holder.last_input if holder is not None and holder.last_input else None,
+        idle=known.idle,
         width=desktop.width if desktop is not None else 0,
         height=desktop.height if desktop is not None else 0,
         shadows=session.shadows,
         shadowed_by=session.shadowed_by,
-        connection=_connection_info(holder) if holder is not None else None,
+        connection=_connection_info(holder, known.status) if holder is not None else None,
     )
 
 
-def _connection_info(callback: ConnectionCallback) -> ConnectionInfo:
+def _connection_info(callback: ConnectionCallback, counted: ProtocolStatus | None) -> ConnectionInfo:
     client = callback.client
     return ConnectionInfo(
         connection=callback.connection_id,
@@ -268,6 +337,9 @@ def _connection_info(callback: ConnectionCallback) -> ConnectionInfo:
         screen_width=client.h_res,
         screen_height=client.v_res,
         color_depth=client.color_depth,
+        bytes_in=counted.input.bytes if counted is not None else None,
+        bytes_out=counted.output.bytes if counted is not None else None,
+        frames_out=counted.output.frames if counted is not None else None,
     )
 
 
