@@ -36,7 +36,7 @@ from rdpprov.sessions.base import (
     SequenceStep,
 )
 from rdpprov.sessions.canvas import Canvas
-from rdpprov.sessions.demo_plan import DemoPlan, plan_demo
+from rdpprov.sessions.demo_plan import NOWHERE, DemoPlan, plan_demo
 from rdpprov.sessions.keyboard import EditKey, Keyboard, Keystroke
 from rdpprov.sessions.memory import PIXEL_BUDGET, PixelBudget, PixelBudgetError
 from rdpprov.sessions.pointers import CROSSHAIR, I_BEAM
@@ -293,7 +293,10 @@ class DemoDesktop(SceneDesktop):
             self.set_pointer(DEFAULT_POINTER)
 
     def _click(self, button: Button, pressed: bool, x: int, y: int) -> None:
-        if button is Button.LEFT:
+        if pressed and _holds(self._notice_area, x, y):
+            self._notice = ""
+            self.invalidate("status")
+        elif button is Button.LEFT:
             over_log_off = _holds(self._plan.log_off, x, y)
             if not pressed and self._log_off_pressed and over_log_off:
                 self._logged_off = True
@@ -485,17 +488,43 @@ class DemoDesktop(SceneDesktop):
         return [_middle(plan.status.left, plan.status, text_run(text, plan.small_style, BAR_MUTED, DESK))]
 
     def _notice_items(self) -> list[Item]:
-        """A strip along the lower edge, over whatever is there, for what must not be overlooked."""
+        """A strip along the lower edge, over whatever is there, for what must not be overlooked. A click closes it."""
+        plan, strip = self._plan, self._notice_area
+        style, height = plan.style, line_height(plan.style)
+        text_area = self._notice_text_area(strip)
+        lines = wrap(self._notice, style, text_area.width)
+        shown = max(1, text_area.height // height)
+        items: list[Item] = [fill(strip, NOTICE)]
+        top = text_area.top
+        for row, (start, end) in enumerate(lines[:shown]):
+            line = self._notice[start:end]
+            if row == shown - 1 and len(lines) > shown:
+                line = fit(self._notice[start:].replace("\n", " "), style, text_area.width)
+            items.append(picture(text_area.left, top, text_run(line, style, INK, NOTICE)))
+            top += height
+        cross = text_run("×", style, INK, NOTICE)
+        items.append(picture(strip.right - plan.padding - cross.shape[1], text_area.top, cross))
+        return items
+
+    @property
+    def _notice_area(self) -> Rectangle:
+        """Where the notice is: as high as its text needs, but at most half of the screen."""
+        if not self._notice:
+            return NOWHERE
+        plan, height = self._plan, line_height(self._plan.style)
+        whole = plan.screen
+        lines = len(wrap(self._notice, plan.style, self._notice_text_area(whole).width))
+        most = max(1, (whole.height // 2 - 2 * plan.padding) // height)
+        needed = min(lines, most) * height + 2 * plan.padding
+        return attrs.evolve(whole, top=whole.bottom - max(needed, plan.status.height))
+
+    def _notice_text_area(self, strip: Rectangle) -> Rectangle:
+        """The part of the strip that is for text; right of it is the cross that closes it."""
         plan = self._plan
-        area = plan.status
-        strip = attrs.evolve(plan.screen, top=area.top)
-        if area.is_empty():  # on a small screen there is no line for it
-            strip = attrs.evolve(plan.screen, top=plan.screen.bottom - line_height(plan.small_style) - 2 * plan.padding)
-        text = fit(self._notice, plan.small_style, strip.width - 2 * plan.padding)
-        return [
-            fill(strip, NOTICE),
-            _middle(strip.left + plan.padding, strip, text_run(text, plan.small_style, INK, NOTICE)),
-        ]
+        padding, cross = plan.padding, text_width("×", plan.style)
+        height = max(line_height(plan.style), strip.height - 2 * padding)
+        top = strip.top + (strip.height - height) // 2
+        return Rectangle(strip.left + padding, top, strip.right - 2 * padding - cross, top + height)
 
 
 @attrs.frozen

@@ -408,10 +408,33 @@ def test_a_notice_is_seen_on_every_screen_and_goes_when_it_is_over(size, viewer)
     top, left = changed.min(axis=0)
     bottom, right = changed.max(axis=0)
     assert (left, right, bottom) == (0, size[0] - 1, size[1] - 1)
-    assert top > size[1] * 0.85
+    assert top > size[1] * 0.75
     desktop.tell(Notice(""))
     assert eye.look()
     assert np.array_equal(eye.whole(), before)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_long_message_is_shown_in_lines_on_half_of_the_screen_at_most_and_a_click_closes_it(size, viewer):
+    desktop = DemoDesktop(DesktopRequest(1, UserToken("ann"), *size))
+    desktop.stop_clock()
+    eye = viewer(desktop)
+    before = eye.whole()
+    one_line = height_of_change(desktop, eye, before, "Lunch!")
+    assert height_of_change(desktop, eye, before, "Lunch!\nIn five minutes") > one_line
+    assert height_of_change(desktop, eye, before, "A rather long message. " * 80) <= size[1] // 2
+    desktop.input_event(PointerMotion(size[0] // 2, size[1] - 2))
+    for pressed in (True, False):
+        desktop.input_event(PointerButton(Button.LEFT, pressed, size[0] // 2, size[1] - 2))
+    eye.look()
+    assert np.array_equal(eye.whole(), before)
+
+
+def height_of_change(desktop, eye, before, text):
+    desktop.tell(Notice(text))
+    eye.look()
+    changed = (eye.whole() != before).any(axis=(1, 2))
+    return int(changed.sum())
 
 
 def test_text_is_bounded(desktop, press):
