@@ -2,10 +2,10 @@
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
-from rdpprov.api.structures import ClientData, ProtocolStatus, UserCredential, text, unsigned
+from rdpprov.api.structures import CacheStats, ClientData, ProtocolStatus, UserCredential, text, unsigned
 from rdpprov.testing.strategies import WITHOUT, all_structures, structures
 from rdpprov.traces.format import REDACTED, to_json
 
@@ -49,6 +49,16 @@ def test_a_new_structure_is_covered_by_what_its_fields_say(new):
 def test_values_are_equal_to_their_copies(data, status):
     assert attrs.evolve(data) == data
     assert attrs.evolve(status) == status
+
+
+@pytest.mark.parametrize("selector", [1, 2, 3])
+def test_of_a_union_every_member_is_drawn(selector):
+    find(structures(CacheStats), lambda stats: stats.specific == selector, settings=settings(database=None))
+
+
+@given(structures(CacheStats, tshare_cache_stats=st.just(7)))
+def test_of_a_union_the_other_members_are_left_alone_if_one_is_given(stats):
+    assert (stats.specific, stats.protocol_cache, stats.reserved) == (2, (), ())
 
 
 def test_a_field_that_nobody_can_make_is_named():
