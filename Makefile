@@ -76,8 +76,8 @@ peers:
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 
 lock:
-	$(LOCK) --extra web --group build --output-file requirements.lock pyproject.toml
-	$(LOCK) --extra web --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(LOCK) --extra rfb --extra web --group build --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra rfb --extra web --group dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	$(LOCK) --group pyproject.toml:docs --constraint requirements-dev.lock --output-file requirements-docs.lock
 
 # Needs npm and node. The bundle is in the repository, so nobody else does; the same versions give the same bytes.
