@@ -170,6 +170,11 @@ class RfbTestClient:
             if data:
                 await self._stream.send_all(data)
 
+    async def send_bytes(self, data: bytes) -> None:
+        """Send what no machine would: half a message, or none at all."""
+        async with self._sending:
+            await self._stream.send_all(data)
+
     # What a user does
 
     async def press(self, keysym: int, keycode: int | None = None) -> None:

@@ -343,17 +343,15 @@ class RfbVideoDevice:
         machine, size = self._machine, (screen.width, screen.height)
         if size == self._screen_size and not self._size_is_due:
             return False
-        # What the screen does not cover is sent black to clients that keep their size.
-        if size != self._screen_size:
-            self._damage = [self._whole]
+        has_changed = size != self._screen_size
         self._screen_size, self._size_is_due = size, False
-        screens = machine.screens if size == (machine.width, machine.height) else ()
-        if not machine.send_desktop_size(*size, screens):
-            return False
-        if self._damage != [self._whole]:
-            self._damage = joined([part.intersection(self._whole) for part in self._damage], self._requested)
-        self._uses_up_requests()
-        return True
+        is_told = machine.send_desktop_size(*size, () if has_changed else machine.screens)
+        if has_changed:
+            # A client that cannot be told keeps its size, and what the screen does not cover of it is black.
+            self._damage, self._lossy = [self._whole], []
+        if is_told:
+            self._uses_up_requests()
+        return is_told
 
     def _uses_up_requests(self) -> None:
         self._is_requested, self._requested = False, []
