@@ -196,6 +196,8 @@ async def shadowing_sequence(
                 else:
                     log.warning("provider failed", call="InvokeTargetShadow", effect="degrade", **viewer.whose)
                 await halves.stop()
+            if viewer.ending is not None or target.ending is not None:
+                await trio.sleep_forever()  # a mistake in a query: its connection is about to leave, and ends this
         # E_NOTIMPL, of either side: the service's own shadowing.
         with _viewer_sees(shadowing, overlay_factory):
             await _lasts(service, shadowing, has_begun)
@@ -375,7 +377,8 @@ class _Halves:
 
 @asynccontextmanager
 async def _stopping(service: ServiceContext) -> AsyncIterator[_Halves]:
-    halves = _Halves(lambda: service.patience(service.limits.notification))
+    # Twice: another call of that connection may have to end first.
+    halves = _Halves(lambda: service.patience(2 * service.limits.notification))
     try:
         yield halves
     finally:
