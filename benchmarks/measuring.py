@@ -220,11 +220,23 @@ class Workshop:
         return path
 
     def ours(
-        self, *, users=2000, cost=None, desktop="still", kept=None, traced=False, options=(), environment=None
+        self,
+        *,
+        protocol="rdp",
+        security=None,
+        users=2000,
+        cost=None,
+        desktop="still",
+        kept=None,
+        traced=False,
+        options=(),
+        environment=None,
     ) -> Server:
         """Our service, as `rdpprov serve` runs it.
 
         Args:
+            protocol: of its listener.
+            security: of its listener; default: the protocol's.
             users: in its users file.
             cost: of a password hash; default: the usual one.
             desktop: one of `measured_server.py`'s.
@@ -240,7 +252,8 @@ class Workshop:
         configuration.write_text(
             f'state_dir = "{home}"\n'
             + (f'trace_dir = "{home / "traces"}"\n' if traced else "")
-            + f'[listeners.rdp]\nprotocol = "rdp"\nlisten = "{HOST}:0"\n'
+            + f'[listeners.{protocol}]\nprotocol = "{protocol}"\nlisten = "{HOST}:0"\n'
+            + (f'security = "{security}"\n' if security else "")
             + f'certificate = "{self.certificate}"\nkey = "{self.key}"\n'
             + f'[sessions]\ndesktop = "measured_server:{desktop}"\n'
             + (f"disconnected_limit = {kept}\n" if kept else "")

@@ -138,16 +138,22 @@ def cpu_of(pid):
 
 
 class Xvnc:
-    """TigerVNC's server with a picture on its screen."""
+    """TigerVNC's server with a picture on its screen.
 
-    def __init__(self, directory, picture):
+    Args:
+        directory: for its log, and the picture.
+        picture: BGRX.
+        options: of the command.
+    """
+
+    def __init__(self, directory, picture, options=("-SecurityTypes", "None")):
         height, width = picture.shape[:2]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         read_end, write_end = os.pipe()
         command = ["Xvnc", "-displayfd", str(write_end), "-geometry", f"{width}x{height}", "-depth", "24"]
-        command += ["-rfbport", str(self.port), "-localhost", "-SecurityTypes", "None", "-nolisten", "tcp", "-nocursor"]
+        command += ["-rfbport", str(self.port), "-localhost", "-nolisten", "tcp", "-nocursor", *options]
         with (directory / "xvnc.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=[write_end])
         os.close(write_end)
