@@ -229,7 +229,7 @@ class Fields(Written):
     """The fields of a class as a table: ``{fields} package.module.Class``, ``:without:`` some of them."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged, "head": directives.unchanged}
+    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged, "plain": directives.flag}
 
     def markdown(self) -> Iterator[str]:
         """A table."""
@@ -243,7 +243,9 @@ class Fields(Written):
                 continue
             text = markup("\n".join(documented.get((name, field.name), [])))
             rows.append((f"`{field.name}`", kind_of(field), default_of(field.default), text))
-        heads = (self.options.get("head", "Key"), "Kind", "Default", "What it is")
+        heads = ("Key", "Kind", "Default", "What it is")
+        if "plain" in self.options:  # all default to "not set"
+            heads, rows = (heads[0], heads[1], heads[3]), [(key, kind, text) for key, kind, _, text in rows]
         yield from table(heads, rows)
 
 

@@ -31,25 +31,20 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PASSWORD = "sesame7"
 SERVICES = ("rdpprov serve", "rdpprov demo", "rdpprov watch")
+WINDOWS = re.compile(r"(?:VNC_\w+=\S+ )*(xfreerdp|vncviewer) ")
+"""Clients with a window: `stand_in` takes their place, and tests/peers runs them themselves."""
 PATIENCE = 60
 
 
 class Why(enum.Enum):
     """The only reasons not to run something."""
 
-    WINDOW = "opens a window that a human uses; tests/peers runs these programs against the service"
     MACHINE = "changes the machine that it runs on, as its administrator"
     SETUP = "fetches and installs; whatever runs these tests has done it"
-    SETTING = "the unit for systemd; its command line is run"
 
 
 NOT_RUN = {
     "make demo": Why.SETUP,
-    "git clone": Why.SETUP,
-    "pip install": Why.SETUP,
-    "xfreerdp": Why.WINDOW,
-    "rdesktop": Why.WINDOW,
-    "vncviewer": Why.WINDOW,
     "sudo": Why.MACHINE,
 }
 """Beginnings of commands, and why those are not run."""
@@ -202,9 +197,15 @@ class Reader:
         if command.not_run:
             return
         if command.text == "^C":
-            self.services.pop().stop(signal.SIGINT)
+            self.services.pop().stop(signal.SIGINT)  # of the program that was started last
             return
         text = self.with_ports(command.text)
+        if window := WINDOWS.match(command.text):
+            words = [sys.executable, "-m", "tests.docs.stand_in", window[1], *shlex.split(text)]
+            service = Service(words, self.home, {**self.environment, "PYTHONPATH": str(ROOT)})
+            self.services.append(service)
+            service.show(attrs.evolve(command, shown=["connected"]), str)
+            return
         if command.text.startswith(SERVICES):
             service = Service(shlex.split(text, comments=True), self.home, self.environment)
             self.services.append(service)
@@ -229,7 +230,9 @@ class Reader:
 
     def with_ports(self, text: str) -> str:
         """With free ports instead of those that the page has."""
-        return re.sub(r"(127\.0\.0\.1|0\.0\.0\.0):(\d+)\b", lambda found: f"127.0.0.1:{self.port(found[2])}", text)
+        return re.sub(
+            r"(?:127\.0\.0\.1|0\.0\.0\.0)(::?)(\d+)\b", lambda found: f"127.0.0.1{found[1]}{self.port(found[2])}", text
+        )
 
     def without_ports(self, text: str) -> str:
         for named, free in self.ports.items():
@@ -289,8 +292,10 @@ class Service:
         self.reading.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self.errors.seek(0)
+        told = self.errors.read()
         self.errors.close()
-        assert self.process.returncode in (0, 130, -number), f"{self.words}: {self.process.returncode}"
+        assert self.process.returncode in (0, 130, -number), f"{self.words}: {self.process.returncode}\n{told}"
 
 
 def differing(command: Command, came: str) -> str:

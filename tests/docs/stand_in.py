@@ -1,0 +1,40 @@
+"""Stands in for a client with a window: connects as it would, with the same arguments, and stays until it is ended."""
+
+import re
+import signal
+import sys
+
+import trio
+
+from rdpprov.protocol.rdp.client import ClientOptions
+from rdpprov.testing.rdp_client import connect_rdp
+from rdpprov.testing.rfb_client import connect_rfb
+from rdpprov.wire.rfb.handshake import VencryptSubtype
+
+
+async def stay() -> None:
+    """Until somebody closes the window."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        print("connected", flush=True)
+        await anext(signals)
+
+
+async def main(program: str, *arguments: str) -> None:
+    words = " ".join(arguments)
+    if program == "xfreerdp":
+        given = dict(re.findall(r"/(v|u|p):(\S+)", words))
+        host, _, port = given["v"].rpartition(":")
+        options = ClientOptions(user_name=given["u"], password=given["p"], width=800, height=600)
+        async with connect_rdp(host, int(port), options) as client:
+            await client.active.wait()
+            await stay()
+        return
+    host, _, port = re.search(r"[\d.]+::?\d+", words)[0].replace("::", ":").rpartition(":")
+    user, password = re.search(r"VNC_USERNAME=(\S+) VNC_PASSWORD=(\S+)", words).groups()
+    security = [VencryptSubtype.X509_PLAIN]
+    async with connect_rfb(host, int(port), security=security, user=user, password=password):
+        await stay()
+
+
+if __name__ == "__main__":
+    trio.run(main, *sys.argv[1:])
