@@ -228,6 +228,8 @@ def to_json(value: object) -> object:
             return value
         case list() | tuple():
             return [to_json(item) for item in value]
+        case dict():
+            return {str(key): to_json(item) for key, item in value.items()}
         case _ if attrs.has(kind := type(value)):
             return {field.name: to_json(getattr(value, field.name)) for field in attrs.fields(kind)}
         case _:
