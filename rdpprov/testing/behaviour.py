@@ -34,9 +34,10 @@ from rdpprov.rcm.configuration import ListenerConfiguration, Policies, ServiceCo
 from rdpprov.rcm.ending import LOGGED_OFF
 from rdpprov.rcm.loader import load_protocol
 from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
+from rdpprov.rcm.session_table import Session
 from rdpprov.testing.check_clients import CheckClient, Relay, as_client, find_client
 from rdpprov.testing.real_service import CheckedManager, serving_checked
-from rdpprov.testing.scripted import MemoryTraces, ScriptedProvider
+from rdpprov.testing.scripted import MemoryTraces, ScriptedLogonDesktop, ScriptedProvider
 from rdpprov.testing.trace_assertions import assert_trace_is_right
 from rdpprov.traces.format import CallLine
 
@@ -118,6 +119,16 @@ class Stage:
         finally:
             self._served.set()
 
+    @property
+    def waiting(self) -> list[ScriptedLogonDesktop]:
+        """The logon desktops on which somebody could type."""
+        return [desktop for desktop in self.desktops.logon_desktops if not desktop.is_closed and desktop.asked]
+
+    @property
+    def kept(self) -> list[Session]:
+        """The sessions of users who are or were logged on."""
+        return [session for session in self.service.sessions if not session.is_temporary]
+
     # What may happen
 
     async def connect(self, user: str, password: str) -> None:
@@ -167,19 +178,17 @@ class Stage:
 
     async def type(self, user: str, password: str) -> None:
         """Somebody types on the logon desktop that came last."""
-        waiting = [desktop for desktop in self.desktops.logon_desktops if not desktop.is_closed and desktop.asked]
-        if waiting:
+        if self.waiting:
             with contextlib.suppress(trio.WouldBlock):
-                waiting[-1].type(user, password)
+                self.waiting[-1].type(user, password)
             if password == USERS.get(user):
                 self._disturb_user(user)
 
     async def end_session(self, number: int) -> None:
         """A user logs off, or is logged off."""
-        kept = [session for session in self.service.sessions if not session.is_temporary]
-        if not kept:
+        if not self.kept:
             return
-        session = kept[number % len(kept)]
+        session = self.kept[number % len(self.kept)]
         for person in self.people:
             if session.holder is not None and person.connection_id == session.holder.connection_id:
                 person.is_disturbed = True
@@ -380,7 +389,7 @@ def behaviour_of(
         ConfigurationError: there is no such provider, or no client for it.
     """
     from hypothesis import strategies as st
-    from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, precondition, rule
+    from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, precondition, rule
 
     name = provider if isinstance(provider, str) else f"{provider.__module__}:{provider.__qualname__}"
     manager = load_protocol(provider) if isinstance(provider, str) else provider
@@ -403,20 +412,28 @@ def behaviour_of(
 
         def __init__(self) -> None:
             super().__init__()
-            self.is_stopped = False
             self._logs = structlog.testing.capture_logs()
             self._logs.__enter__()
             self.thread = StageThread(lambda: Stage(manager, found, settings))
             self.thread.start()
 
-        @precondition(lambda self: not self.is_stopped)
+        # Somebody is always there first, what cannot have an effect is not offered, and the service stops only at the
+        # end: else most walks go nowhere.
+
+        @initialize(target=people, user=users, right=st.booleans())
+        def begin(self, user: str, right: bool) -> Person:
+            """The first client comes."""
+            return self._connected(user, right)
+
         @rule(target=people, user=users, right=st.booleans())
         def connect(self, user: str, right: bool) -> Person:
             """A client comes."""
+            return self._connected(user, right)
+
+        def _connected(self, user: str, right: bool) -> Person:
             self.thread.do(self.thread.stage.connect, user, USERS[user] if right else WRONG)
             return self.thread.stage.people[-1]
 
-        @precondition(lambda self: not self.is_stopped)
         @rule(words=st.sampled_from([b"", b"\r\n", b"\x03\x00", b"HELLO\n", b"\xff" * 50]))
         def half_connect(self, words: bytes) -> None:
             """A client comes half way."""
@@ -432,11 +449,13 @@ def behaviour_of(
             """A client is used."""
             self.thread.do(self.thread.stage.use, person)
 
+        @precondition(lambda self: self.thread.stage.waiting)
         @rule(user=users, right=st.booleans())
         def type(self, user: str, right: bool) -> None:
             """Somebody types a password."""
             self.thread.do(self.thread.stage.type, user, USERS[user] if right else WRONG)
 
+        @precondition(lambda self: self.thread.stage.kept)
         @rule(number=st.integers(0, 3))
         def end_session(self, number: int) -> None:
             """A session ends."""
@@ -457,15 +476,8 @@ def behaviour_of(
             """Time passes."""
             self.thread.do(self.thread.stage.pass_time, seconds)
 
-        @precondition(lambda self: not self.is_stopped and self.thread.stage.people)
-        @rule()
-        def stop(self) -> None:
-            """The service stops."""
-            self.is_stopped = True
-            self.thread.do(self.thread.stage.stop)
-
         def teardown(self) -> None:
-            """The end, and what has to be true then."""
+            """The service stops, wherever everybody stands, and what has to be true then."""
             try:
                 self.thread.stop()
             finally:
