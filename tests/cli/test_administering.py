@@ -6,6 +6,8 @@ import os
 import re
 import select
 import signal
+import struct
+import subprocess
 import sys
 import time
 
@@ -17,7 +19,11 @@ from rdpprov.errinfo import ErrInfo
 from rdpprov.protocol.rdp.client import ClientOptions
 from rdpprov.testing.rdp_client import connect_rdp
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no Unix sockets")
+if sys.platform == "win32":
+    pytest.skip("there are no Unix sockets", allow_module_level=True)
+
+import fcntl
+import termios
 
 PATIENCE = 60
 """Seconds of real time: a service that does not answer fails a test, and does not hang it."""
@@ -204,50 +210,47 @@ async def test_watching_gives_json_lines_from_what_there_is_to_what_happens(serv
 
 async def test_watching_on_a_terminal_shows_a_table_that_lives(service, rdpprov):
     service.serve()
-    screen = b""
-
-    def read_until(words):
-        nonlocal screen
-        deadline = time.monotonic() + PATIENCE
-        while words not in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", screen):
-            assert time.monotonic() < deadline, screen
-            if select.select([terminal], [], [], 1)[0]:
-                screen += os.read(terminal, 65536)
-
-    terminal, process = start_on_terminal(rdpprov, "watch")
-    try:
-        await trio.to_thread.run_sync(read_until, b"running")
+    with on_terminal(rdpprov, "watch") as (process, shows):
+        await shows("running  0 sessions")
         async with service.client():
-            await trio.to_thread.run_sync(read_until, b"annas-pc")
-            await trio.to_thread.run_sync(read_until, b"session logged on")
-        os.kill(process, signal.SIGINT)
-        with contextlib.suppress(OSError):  # EIO: the other end is closed
-            while os.read(terminal, 65536):
-                pass
-        _, status = await trio.to_thread.run_sync(os.waitpid, process, 0)
-        assert os.waitstatus_to_exitcode(status) == 130
+            await shows("annas-pc")
+            await shows("session logged on")
+        process.send_signal(signal.SIGINT)
+        assert await trio.to_thread.run_sync(process.wait, PATIENCE) == 130
+
+
+@contextlib.contextmanager
+def on_terminal(rdpprov, *arguments):
+    """Run a command on a terminal of its own: the process, and what waits until the terminal has shown some words."""
+    terminal, its_end = os.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    process = subprocess.Popen(
+        [*rdpprov.words, *arguments],
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        cwd=rdpprov.home,
+        env={**rdpprov.environment, "TERM": "xterm"},
+    )
+    os.close(its_end)
+    shown = bytearray()
+
+    def wait_for(words):
+        deadline = time.monotonic() + PATIENCE
+        while words.encode() not in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown):
+            assert time.monotonic() < deadline, shown
+            if select.select([terminal], [], [], 1)[0]:
+                shown.extend(os.read(terminal, 65536))
+
+    async def shows(words):
+        await trio.to_thread.run_sync(wait_for, words)
+
+    try:
+        yield process, shows
     finally:
+        process.kill()
+        process.wait()
         os.close(terminal)
-
-
-def start_on_terminal(rdpprov, *arguments):
-    """A command on a terminal of its own: its other end, and its number."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    process, terminal = pty.fork()
-    if process == 0:
-        try:
-            os.chdir(rdpprov.home)
-            os.execve(
-                sys.executable, [*rdpprov.words, *arguments], {**rdpprov.environment, "TERM": "xterm", "COLUMNS": "120"}
-            )
-        finally:
-            os._exit(127)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
-    return terminal, process
 
 
 @pytest.mark.parametrize(
