@@ -65,7 +65,7 @@ $(DEV_VENV)/.docs: requirements-docs.lock $(DEV_VENV)/.installed
 
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS = freerdp2-x11 freerdp2-shadow-x11 rdesktop xrdp tshark \
-	tigervnc-viewer tigervnc-standalone-server xvfb xauth xdotool x11-utils x11-xkb-utils xkb-data imagemagick \
+	tigervnc-viewer tigervnc-standalone-server gvncviewer xvfb xauth xdotool x11-utils x11-xkb-utils xkb-data imagemagick \
 	chromium
 
 peers:

@@ -65,7 +65,7 @@ def serving(tmp_path: Path) -> StartService:
     users.add(USER, PASSWORD)
 
     @asynccontextmanager
-    async def start(**options: object) -> AsyncIterator[Service]:
+    async def start(*, rfb: dict[str, object] | None = None, **options: object) -> AsyncIterator[Service]:
         desktops: list[DemoDesktop] = []
 
         def desktop(request: DesktopRequest) -> Desktop:
@@ -74,12 +74,12 @@ def serving(tmp_path: Path) -> StartService:
             desktops.append(made)
             return made
 
+        own = {"host": "127.0.0.1", "port": 0, "state_dir": str(tmp_path)}
         manager = RemoteConnectionManager(
             ServiceConfiguration(
                 listeners=[
-                    ListenerConfiguration(
-                        "desk", "rdp", {"host": "127.0.0.1", "port": 0, "state_dir": str(tmp_path), **options}
-                    )
+                    ListenerConfiguration("desk", "rdp", {**own, **options}),
+                    *([] if rfb is None else [ListenerConfiguration("vnc", "rfb", {**own, **rfb})]),
                 ]
             ),
             authenticator=FileAuthenticator(users),
@@ -88,8 +88,9 @@ def serving(tmp_path: Path) -> StartService:
             traces=TraceDirectory(tmp_path / "traces"),
         )
         async with trio.open_nursery() as nursery:
-            [listener] = await nursery.start(manager.serve)
-            yield Service(manager, listener.port, tmp_path / "traces", desktops, tmp_path)
+            listeners = await nursery.start(manager.serve)
+            ports = {listener.name: listener.port for listener in listeners}
+            yield Service(manager, ports["desk"], tmp_path / "traces", desktops, tmp_path, ports.get("vnc", 0))
             manager.request_stop()
 
     return start

@@ -29,6 +29,8 @@ PACKAGES = {
     "xdotool": "xdotool",
     "import": "imagemagick",
     "tshark": "tshark",
+    "xtigervncviewer": "tigervnc-viewer",
+    "gvnccapture": "gvncviewer",
 }
 
 
@@ -69,6 +71,8 @@ class Service:
     traces: Path
     desktops: list[DemoDesktop]
     certificate_dir: Path
+    rfb_port: int = 0
+    """Of its RFB listener, if it was given one."""
 
     def trace_files(self) -> list[Path]:
         """Of connections, oldest first."""
