@@ -66,7 +66,7 @@ def client_data(
         no_audio_playback=bool(flags & InfoFlags.INFO_NOAUDIOPLAYBACK),
         remote_console_audio=bool(flags & InfoFlags.INFO_REMOTECONSOLEAUDIO),
         protocol_name="RDP",
-        protocol_type=ProtocolType.RDP,
+        protocol_type=ProtocolType.RDP.value,  # a number, as a trace of it is read again
         client_name=_cut(core.client_name, 20),
         client_address_family=family,
         client_address=_cut(address, 30),
