@@ -112,6 +112,8 @@ class ConnectionCallback(ProtocolConnectionCallback):
         """Its end's life: for who has less patience than the limit for Close."""
         self.ending: Ending | None = None
         self._shown: Desktop | None = None
+        self._over_shown: Desktop | None = None
+        """What is shown instead of it, and is the same desktop with something over it."""
         self._steps: deque[SequenceStep] = deque(maxlen=STEPS_KEPT)
 
     # What the provider calls
@@ -213,17 +215,24 @@ class ConnectionCallback(ProtocolConnectionCallback):
         return self._shown is not None and self.ending is None
 
     @contextmanager
-    def showing(self, desktop: Desktop, desktop_failed: Failed) -> Iterator[None]:
+    def showing(self, desktop: Desktop, desktop_failed: Failed, *, over_own: bool) -> Iterator[None]:
         """Show another desktop than the session's own, for the length of the block, or until the client leaves.
 
         Messages go to the session's desktop all the time.
+
+        Args:
+            desktop: the other one.
+            desktop_failed: told of what it raises.
+            over_own: it is the session's own, with something over it: the client may still resize it.
         """
         attachment = self.attachment
         assert attachment is not None
         attachment.plug(desktop, desktop_failed)
+        self._over_shown = desktop if over_own else None
         try:
             yield
         finally:
+            self._over_shown = None
             if self.attachment is attachment and self._shown is not None:
                 attachment.plug(self._shown, self.desktop_failed)
 
@@ -268,7 +277,7 @@ class ConnectionCallback(ProtocolConnectionCallback):
 
     async def _resize_desktop(self, width: int, height: int) -> None:
         desktop = self.attachment.desktop if self.attachment is not None else None
-        if desktop is None or desktop is not (self._shown or desktop):
+        if desktop is None or desktop not in (self._shown or desktop, self._over_shown):
             raise HResultError("no desktop of this client's own is shown", E_ACCESSDENIED)
         if not (MIN_DESKTOP <= width <= MAX_DESKTOP and MIN_DESKTOP <= height <= MAX_DESKTOP):
             raise HResultError(

@@ -40,6 +40,8 @@ Arguments = TypeVarTuple("Arguments")
 
 THIS_SERVER = ""
 """The server that has both sessions."""
+SHOWN_NAME = 32
+"""Characters of a user's and of a client's name that are shown to somebody else."""
 HOT_KEY_VK = 0x6A
 """VK_MULTIPLY: the asterisk."""
 HOT_KEY_MODIFIERS = HotkeyModifiers.CTRL
@@ -67,8 +69,9 @@ class Shadowing:
     @property
     def shadower(self) -> str:
         """For people: USER@CLIENT."""
-        client = self.viewer.client.client_name or self.viewer.client_address
-        return f"{_user(self.viewer_session)}@{client}" if client else _user(self.viewer_session)
+        # Cut, for a client may say any name, and none shall push the question out of sight.
+        user, client = _user(self.viewer_session), self.viewer.client.client_name or self.viewer.client_address
+        return f"{user[:SHOWN_NAME]}@{client[:SHOWN_NAME]}" if client else user[:SHOWN_NAME]
 
     def left(self, callback: ConnectionCallback) -> None:
         """One of the two clients has left its session."""
@@ -257,7 +260,7 @@ def _target_sees(
             on_hot_key=lambda: shadowing.end("the target's user pressed the hot key"),
         )
     )
-    with shadowing.target.showing(overlay, shadowing.target.desktop_failed):
+    with shadowing.target.showing(overlay, shadowing.target.desktop_failed, over_own=True):
         yield overlay
 
 
@@ -277,8 +280,10 @@ def _viewer_sees(shadowing: Shadowing, overlay_factory: OverlayFactory) -> Itera
             size=(own.width, own.height),
         )
     )
-    overlay.show_notice(f"{_user(shadowing.target_session)}'s session — {overlay.hot_key} goes back to yours")
-    with shadowing.viewer.showing(overlay, shadowing.target.desktop_failed):
+    overlay.show_notice(
+        f"{_user(shadowing.target_session)[:SHOWN_NAME]}'s session — {overlay.hot_key} goes back to yours"
+    )
+    with shadowing.viewer.showing(overlay, shadowing.target.desktop_failed, over_own=False):
         yield
 
 

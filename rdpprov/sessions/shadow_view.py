@@ -9,7 +9,7 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 import trio
-from PIL import Image
+from numpy.typing import NDArray
 
 from rdpprov.api.devices import (
     InputEvent,
@@ -49,7 +49,7 @@ class Fit:
         return self.picture != (self.place.width, self.place.height)
 
     def to_picture(self, x: int, y: int) -> tuple[int, int]:
-        """The picture's pixel that is seen there; beside the picture: the nearest."""
+        """The picture's pixel that is seen there, the first of several; beside the picture: the nearest."""
         (width, height), place = self.picture, self.place
         picture_x = (min(max(x, place.left), place.right - 1) - place.left) * width // place.width
         picture_y = (min(max(y, place.top), place.bottom - 1) - place.top) * height // place.height
@@ -58,26 +58,21 @@ class Fit:
     def to_window(self, x: int, y: int) -> tuple[int, int]:
         """Where a pixel of the picture is seen."""
         (width, height), place = self.picture, self.place
-        return place.left + x * place.width // width, place.top + y * place.height // height
+        # The greatest i with i * width // place.width <= x, for that is where the pixels of column i begin.
+        return place.left + ((x + 1) * place.width - 1) // width, place.top + ((y + 1) * place.height - 1) // height
 
     def around_in_window(self, part: Rectangle) -> Rectangle:
-        """All pixels of the window that show something of a part of the picture."""
-        (width, height), place = self.picture, self.place
-        return Rectangle(
-            place.left + part.left * place.width // width,
-            place.top + part.top * place.height // height,
-            place.left - -part.right * place.width // width,
-            place.top - -part.bottom * place.height // height,
-        ).intersection(place)
+        """All pixels of the window that show something of a part of the picture, which is not empty."""
+        left, top = self.to_window(part.left, part.top)
+        right, bottom = self.to_window(part.right - 1, part.bottom - 1)
+        return Rectangle(left, top, right + 1, bottom + 1).intersection(self.place)
 
-    def around_in_picture(self, part: Rectangle) -> tuple[Rectangle, tuple[float, float, float, float]]:
-        """What of the picture is seen in a part of its place: whole pixels, and in these the exact box."""
+    def in_picture(self, part: Rectangle) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For each column, and for each row, of a part of the place: where its pixels begin, and where the last end."""
         (width, height), place = self.picture, self.place
-        left, right = ((x - place.left) * width / place.width for x in (part.left, part.right))
-        top, bottom = ((y - place.top) * height / place.height for y in (part.top, part.bottom))
-        whole = Rectangle(int(left), int(top), min(int(np.ceil(right)), width), min(int(np.ceil(bottom)), height))
-        box = (left - whole.left, top - whole.top, right - whole.left, bottom - whole.top)
-        return whole, (box[0], box[1], min(box[2], whole.width), min(box[3], whole.height))
+        columns = np.arange(part.left - place.left, part.right - place.left + 1) * width // place.width
+        rows = np.arange(part.top - place.top, part.bottom - place.top + 1) * height // place.height
+        return columns, rows
 
 
 class FittedScreen:
@@ -130,8 +125,9 @@ class FittedScreen:
         left, top = part.left - rectangle.left, part.top - rectangle.top
         target = out[top : top + part.height, left : left + part.width]
         if fit.is_scaled:
-            whole, box = fit.around_in_picture(part)
-            target[...] = _scaled(self._screen.grab(whole), (part.width, part.height), box)
+            columns, rows = fit.in_picture(part)
+            seen = Rectangle(int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
+            target[...] = _scaled(self._screen.grab(seen), columns - columns[0], rows - rows[0])
         else:
             x, y = part.left - fit.place.left, part.top - fit.place.top
             self._screen.grab(Rectangle(x, y, x + part.width, y + part.height), target)
@@ -151,13 +147,21 @@ class FittedScreen:
         self._screen.close()
 
 
-def _scaled(pixels: Pixels, size: tuple[int, int], box: tuple[float, float, float, float]) -> Pixels:
-    """The mean of what falls together: each result depends on its own part of the picture alone, so that parts that are
-    grabbed one by one join without a seam."""
-    height, width = pixels.shape[:2]
-    # RGBX, for what RGBA says of the fourth byte would be believed.
-    image = Image.frombuffer("RGBX", (width, height), np.ascontiguousarray(pixels), "raw", "RGBX", 0, 1)
-    return np.asarray(image.resize(size, Image.Resampling.BOX, box), np.uint8)
+def _scaled(pixels: Pixels, columns: NDArray[np.intp], rows: NDArray[np.intp]) -> Pixels:
+    """The mean of what falls together.
+
+    Each result depends on its own pixels alone, so parts that are grabbed one by one join without a seam.
+
+    Args:
+        pixels: shape (height, width, 4).
+        columns: for each column of the result, where its pixels begin; and the width.
+        rows: likewise.
+    """
+    sums = np.add.reduceat(pixels, rows[:-1], axis=0, dtype=np.uint32)
+    sums = np.add.reduceat(sums, columns[:-1], axis=1)
+    counts = np.diff(rows)[:, None] * np.diff(columns)[None, :]
+    mean: Pixels = (sums // counts[..., None]).astype(np.uint8)
+    return mean
 
 
 class FittedDesktop(Desktop):

@@ -8,6 +8,7 @@ from rdpprov.api.devices import Button, LockKeys, PointerButton, PointerMotion, 
 from rdpprov.api.enums import ConnectState, SessionChange
 from rdpprov.api.shadow import HotkeyModifiers, ShadowConnection
 from rdpprov.api.structures import ClientData
+from rdpprov.cli.sessions import session_row
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, AdministrationError, HResultError
 from rdpprov.rcm.configuration import Limits, SessionsPolicy, Shadow
@@ -37,6 +38,8 @@ def typed(scancode):
 class Provider(ScriptedProvider):
     """Everything around a service that can shadow: ann is in session 1, bob, who is to see it, in session 2."""
 
+    overlay = DesktopOverlay
+
     def make_service(self):
         _PROVIDER.set(self)
         return RemoteConnectionManager(
@@ -45,7 +48,7 @@ class Provider(ScriptedProvider):
             desktop_factory=self.make_desktop,
             logon_desktop_factory=self.make_logon_desktop,
             traces=self.traces,
-            overlay_factory=DesktopOverlay,
+            overlay_factory=self.overlay,
         )
 
     async def two(self, ann=None, bob=None, **both):
@@ -655,3 +658,47 @@ async def test_a_desktop_that_fails_under_a_shadowers_input_costs_its_own_sessio
         bob.inputs.send(*typed(A))
         assert provider.desktops[1].events == [*typed(A)]
     checked(provider)
+
+
+async def test_the_target_may_resize_its_desktop_meanwhile_and_the_shadower_may_not(autojump_clock, nursery):
+    provider = Provider()
+    async with provider.service() as service:
+        ann, bob = await provider.two()
+        await agree(ann, await begin(nursery, service))
+        await ann.callback.resize_desktop(800, 500)
+        assert provider.desktops[0].resized == [(800, 500)]
+        assert ann.video.screen.width == 800
+        assert bob.video.screen.width == 640
+        with pytest.raises(HResultError):
+            await bob.callback.resize_desktop(800, 500)
+        ann.inputs.send(*HOT_KEY)
+        await trio.testing.wait_all_tasks_blocked()
+        await bob.callback.resize_desktop(800, 500)
+        assert provider.desktops[1].resized == [(800, 500)]
+
+
+async def test_names_of_any_length_do_not_push_the_question_out_of_sight(autojump_clock, nursery):
+    questions = []
+
+    class Noting(DesktopOverlay):
+        async def ask(self, question, seconds):
+            questions.append(question)
+            return await super().ask(question, seconds)
+
+    name = "b" * 200
+    provider = Provider(users={"ann": "right", name: "right"})
+    provider.overlay = Noting
+    async with provider.service() as service:
+        await provider.log_on("ann")
+        await provider.log_on(name, answers={"GetClientData": ClientData(client_name="c" * 20, h_res=640, v_res=480)})
+        await begin(nursery, service)
+        assert questions == [f"{'b' * 32}@{'c' * 20} wants to watch this session. Allow?"]
+
+
+async def test_the_list_of_sessions_shows_who_watches_whom(autojump_clock, nursery):
+    provider = Provider()
+    async with provider.service() as service:
+        ann, _ = await provider.two()
+        await agree(ann, await begin(nursery, service))
+        states = [session_row(session)[1] for session in await service.administration.sessions()]
+        assert states == ["active, seen by 2", "shadow of 1"]
