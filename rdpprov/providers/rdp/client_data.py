@@ -68,7 +68,7 @@ def client_data(
         protocol_name="RDP",
         protocol_type=ProtocolType.RDP.value,  # a number, as a trace of it is read again
         client_name=_cut(core.client_name, 20),
-        client_address_family=family,
+        client_address_family=family.value,
         client_address=_cut(address, 30),
         client_sock_address=SockAddr(family, address, port),
         client_directory=_cut(info.client_dir or "", 256),

@@ -27,7 +27,7 @@ def client_data(*, peer: tuple[str, int], user_name: str, domain: str, keyboard_
         keyboard_layout=keyboard_layout,
         protocol_name="RFB",
         protocol_type=ProtocolType.CUSTOM.value,  # a number, as a trace of it is read again
-        client_address_family=family,
+        client_address_family=family.value,
         client_address=address[:30],
         client_sock_address=SockAddr(family, address, port),
     )
