@@ -9,7 +9,7 @@ from rdpprov.api.enums import SettingStatus, SettingType
 from rdpprov.api.structures import Setting, Settings
 from rdpprov.cli.configuration import Options, configure, parse_address, read_file
 from rdpprov.errors import ConfigurationError
-from rdpprov.rcm.configuration import Limits, Policies
+from rdpprov.rcm.configuration import Limits, Policies, Shadow
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_a_whole_file(configured):
         [sessions]
         desktop = "examples.lines:Desktop"
         single_session_per_user = false
+        shadow = "consent-view"
         disconnected_limit = 3600
         [limits]
         logon_desktop = 1.5
@@ -68,6 +69,7 @@ def test_a_whole_file(configured):
     assert configuration.service.limits == attrs.evolve(Limits(), logon_desktop=1.5, logon_desktops=3)
     assert configuration.service.sessions.disconnected_limit == 3600
     assert not configuration.service.sessions.single_session_per_user
+    assert configuration.service.sessions.shadow is Shadow.CONSENT_VIEW
 
 
 def test_policies_limits_and_draining(configured):
@@ -188,6 +190,10 @@ def test_a_listener_of_options_is_named_after_its_protocol():
         ),
         ("limits = 1", "limits is 1, expected a table"),
         ("[sessions]\ndesk = 'x'", "[sessions]: unknown key 'desk'; did you mean 'desktop'?"),
+        (
+            '[sessions]\nshadow = "always"',
+            "[sessions]: shadow = 'always', expected one of off, consent-view, consent-control, view, control",
+        ),
         ("[sessions]\nsingle_session_per_user = 1", "[sessions]: single_session_per_user is 1, expected true or false"),
         ("[accounts]\nuser = 'x'", "[accounts]: unknown key 'user'; did you mean 'users'?"),
         ("[accounts]\nusers = 'x'\npam = 'login'", "[accounts]: users and pam exclude each other"),

@@ -521,6 +521,7 @@ def test_limits_are_those_of_the_documentation_unless_somebody_sets_them():
         "stop": 9,
         "blocked_loop": 1,
         "warning": 60,
+        "shadow_consent": 30,
         "logon_desktops": 256,
     }
 
