@@ -58,6 +58,11 @@ KEYS = {
     ("web", "listener"): "the listener that serves browsers; default: one without sockets is made, for RFB",
     ("web", "origins"): "a list: pages besides our own that may connect, as `https://desk.example`",
     ("web", "trusted_proxies"): "a list: addresses and networks whose X-Forwarded-For is believed",
+    ("web", "metrics"): "`true`: answer `/metrics`, for Prometheus, to programs on this machine; default: `false`",
+    (
+        "web",
+        "metrics_token_file",
+    ): "private file (0600) with a token of 16 characters or more: who sends it as Bearer may ask from elsewhere",
 }
 """What the tables of the configuration have that is no field of a class."""
 

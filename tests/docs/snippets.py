@@ -163,9 +163,12 @@ class Reader:
         try:
             for block in blocks(page):
                 self.do(block)
-        finally:
             while self.services:
                 self.services.pop().stop()
+        finally:
+            for service in self.services:  # something else went wrong, and that is what is to be told
+                with contextlib.suppress(AssertionError):
+                    service.stop()
 
     def do(self, block: Block) -> None:
         """Do one block."""

@@ -26,13 +26,14 @@ async def main(program: str, *arguments: str) -> None:
         host, _, port = given["v"].rpartition(":")
         options = ClientOptions(user_name=given["u"], password=given["p"], width=800, height=600)
         async with connect_rdp(host, int(port), options) as client:
-            await client.active.wait()
+            await client.first_picture.wait()
             await stay()
         return
     host, _, port = re.search(r"[\d.]+::?\d+", words)[0].replace("::", ":").rpartition(":")
     user, password = re.search(r"VNC_USERNAME=(\S+) VNC_PASSWORD=(\S+)", words).groups()
     security = [VencryptSubtype.X509_PLAIN]
-    async with connect_rfb(host, int(port), security=security, user=user, password=password):
+    async with connect_rfb(host, int(port), security=security, user=user, password=password) as viewer:
+        await viewer.first_picture.wait()
         await stay()
 
 
