@@ -1,10 +1,12 @@
 """``rdpprov demo``: the main job with nothing configured."""
 
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rdpprov.accounts.authenticator import FileAuthenticator
 from rdpprov.accounts.users_file import User, UserIndex
@@ -13,10 +15,11 @@ from rdpprov.cli.logs import LogLevel, configure_logging
 from rdpprov.cli.serving import host_and_port, ready_line, run_service, say
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.service import ReadyListener
+from rdpprov.security.certificates import FILE_NAME
 
 HOST = "127.0.0.1"
-FIRST_PORT = 3389
-"""RDP's own, so that a client needs no port, unless something else listens there."""
+FIRST_PORTS = {"rdp": 3389, "rfb": 5900}
+"""The protocols' own, so that a client needs no port, unless something else listens there."""
 PORTS_TRIED = 100
 USER = "demo"
 # Neither what a shell would interpret nor what looks like something else when it is typed off a screen.
@@ -27,16 +30,18 @@ PASSWORD_LENGTH = 10
 def demo(
     *,
     port: int | None = None,
+    protocol: Literal["rdp", "rfb"] = "rdp",
     trace_dir: Path | None = None,
     tls_keylog: Path | None = None,
     admin: str | None = None,
     state_dir: Path | None = None,
     log_level: LogLevel = "warning",
 ) -> None:
-    """Show a drawn desktop to RDP clients on this machine. Prints the command that connects one. Ctrl-C ends it.
+    """Show a drawn desktop to clients on this machine. Prints the command that connects one. Ctrl-C ends it.
 
     Args:
-        port: on 127.0.0.1; default: 3389, or the next that is free.
+        port: on 127.0.0.1; default: 3389 (RDP) or 5900 (RFB), or the next that is free.
+        protocol: for RDP clients, or for VNC viewers.
         trace_dir: record every call of every connection in files of this directory.
         tls_keylog: append TLS secrets to this file, for Wireshark.
         admin: the admin socket for `rdpprov sessions` and its like: a path, or none; default: in the state directory,
@@ -46,12 +51,12 @@ def demo(
     """
     configure_logging(log_level)
     if port is None:
-        port = free_port()
+        port = free_port(FIRST_PORTS[protocol])
     configuration = configure(
         None,
         Options(
             listen=f"{HOST}:{port}",
-            protocol="rdp",
+            protocol=protocol,
             tls_keylog=tls_keylog,
             trace_dir=trace_dir,
             admin=admin,
@@ -63,12 +68,12 @@ def demo(
     run_service(
         configuration,
         authenticator,
-        lambda listeners: _announce(listeners, password),
+        lambda listeners: _announce(listeners, password, configuration.state_dir),
         needs_admin=admin is not None,  # two demos at once are nothing unusual
     )
 
 
-def free_port(first: int = FIRST_PORT) -> int:
+def free_port(first: int = FIRST_PORTS["rdp"]) -> int:
     """The first port from `first` on that nothing listens on.
 
     Raises:
@@ -86,8 +91,25 @@ def free_port(first: int = FIRST_PORT) -> int:
     raise ConfigurationError(f"ports {first} to {first + PORTS_TRIED - 1} on {HOST}: all in use; --port names another")
 
 
-def _announce(listeners: Sequence[ReadyListener], password: str) -> None:
-    say(*map(ready_line, listeners), "", *client_commands(host_and_port(listeners[0]), USER, password))
+def _announce(listeners: Sequence[ReadyListener], password: str, state_dir: Path) -> None:
+    [listener] = listeners
+    if listener.protocol == "rfb":
+        commands = viewer_commands(listener, USER, password, state_dir / FILE_NAME)
+    else:
+        commands = client_commands(host_and_port(listener), USER, password)
+    say(ready_line(listener), "", *commands)
+
+
+def viewer_commands(listener: ReadyListener, user: str, password: str, certificate: Path) -> list[str]:
+    """What to paste into another terminal to connect a VNC viewer."""
+    return [
+        "Paste this into another terminal:",
+        "",
+        f"  VNC_USERNAME={user} VNC_PASSWORD={password} xtigervncviewer -X509CA={shlex.quote(str(certificate))} "
+        f"{listener.address}::{listener.port}",
+        "",
+        f"Other viewers: TLS by VeNCrypt (X509Plain), user {user}, password {password}. Ctrl-C here ends the demo.",
+    ]
 
 
 def client_commands(address: str, user: str, password: str) -> list[str]:
