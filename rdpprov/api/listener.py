@@ -43,6 +43,11 @@ class ProtocolListener(ABC):
     bound_addresses: Sequence[tuple[str, int]] = ()
     """Our extension: address and port of each listening socket, from `start_listen`'s ``started()`` on."""
 
+    @property
+    def half_open_count(self) -> int | None:
+        """Our extension: clients of now that have not become connections yet; None: the listener does not count."""
+        return None
+
     async def get_settings(self, level: ListenerSettingLevel = ListenerSettingLevel.LEVEL_1) -> ListenerSettings:
         """IWRdsProtocolListener.GetSettings: the listener's settings; the service asks before `start_listen`.
 

@@ -55,6 +55,8 @@
     origins = ["https://desk.example"]  # pages besides ours that may connect
     trusted_proxies = ["192.0.2.0/24"]  # whose X-Forwarded-For is believed
     listener = "web"                    # who serves the browsers; default: one without sockets is made, for RFB
+    metrics = true                      # answer /metrics, for Prometheus, to programs on this machine
+    metrics_token_file = "token"        # ... and on others, if they have the token in this private file
 
     [web.limits]                        # rdpprov.web.configuration.WebLimits
     websockets = 256
@@ -339,6 +341,7 @@ def _web(table: Table, options: Options, state_dir: Path) -> WebConfiguration | 
     certificate, key = table.path("certificate"), table.path("key")
     tls_keylog, listener = table.path("tls_keylog"), table.text("listener")
     origins, trusted_proxies = table.texts("origins"), table.texts("trusted_proxies")
+    metrics, metrics_token_file = table.flag("metrics"), table.path("metrics_token_file")
     limits = _given(WebLimits, table.table("limits"))
     table.finish()
     if options.web is not None:
@@ -363,6 +366,8 @@ def _web(table: Table, options: Options, state_dir: Path) -> WebConfiguration | 
             listener=listener or WEB_LISTENER,
             origins=origins,
             trusted_proxies=trusted_proxies,
+            metrics=bool(metrics),
+            metrics_token_file=metrics_token_file,
             limits=WebLimits(**limits),  # type: ignore[arg-type]  # a whole number where one is expected
         )
     except ConfigurationError as error:

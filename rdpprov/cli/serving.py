@@ -153,7 +153,7 @@ async def _start_web(
     listener = service.provider_listener(name)
     if not hasattr(listener, "serve_stream"):
         raise ConfigurationError(f"[web]: listener {name}: its protocol takes no clients from elsewhere, as rfb does")
-    server = _import_web().WebServer(configuration, listener)
+    server = _import_web().WebServer(configuration, listener, service.administration)
     await nursery.start(server.serve)
     stops.append(server.request_stop)
     # A listener that has no sockets of its own is announced by those of the page.

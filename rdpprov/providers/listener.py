@@ -86,6 +86,11 @@ class ClientListener(ProtocolListener):
         self._callback: ProtocolListenerCallback | None = None
         self._log = log.bind(listener=name)
 
+    @property
+    def half_open_count(self) -> int:
+        """Our extension: clients of now that have not said yet who they are."""
+        return len(self._half_open)
+
     @abstractmethod
     def new_connection(
         self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int], log: structlog.stdlib.BoundLogger

@@ -4,6 +4,7 @@
 page put nothing beside it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
@@ -14,7 +15,8 @@ from rdpprov.api.structures import ConnectionSettings, ProtocolStatus
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import AdministrationError, for_log
 from rdpprov.rcm.connection_callback import ConnectionCallback
-from rdpprov.rcm.context import ServiceContext
+from rdpprov.rcm.context import Listener, ServiceContext
+from rdpprov.rcm.counters import Carried, Histogram, Place
 from rdpprov.rcm.ending import DESKTOP_DIED, Ending
 from rdpprov.rcm.events import Feed, SessionDisconnected, SessionDropped, SessionLoggedOff, Watcher
 from rdpprov.rcm.queries import last_input, status
@@ -23,7 +25,10 @@ from rdpprov.rcm.settings import EffectiveSettings, Origin
 from rdpprov.rcm.shadowing import shadow
 from rdpprov.rcm.snapshots import (
     ConnectionInfo,
+    HistogramInfo,
     ListenerInfo,
+    ListenerMetrics,
+    Metrics,
     ServiceInfo,
     SessionDetails,
     SessionInfo,
@@ -115,6 +120,34 @@ class Administration:
             )
             for listener in service.listeners
         ]
+
+    async def metrics(self) -> Metrics:
+        """What there is to count, now. All connections are asked what they have carried, so this is not for every
+        second: whoever publishes it keeps it for a while.
+        """
+        service = self._service()
+        figures = await _ask_for_figures(list(service.connections.values()))
+        for callback in service.connections.values():
+            known = figures.get(callback.connection_id)
+            if known is not None and known.status is not None:
+                service.counters.reported(callback.place, callback.connection_id, known.status)
+        counters = service.counters
+        idle = [
+            figures[session.holder.connection_id].idle
+            for session in service.sessions
+            if session.holder is not None and session.holder.connection_id in figures and not session.is_temporary
+        ]
+        return Metrics(
+            listeners=tuple(_listener_metrics(service, listener) for listener in service.listeners),
+            sessions=Counter(session.state for session in service.sessions),
+            idle=max((seconds for seconds in idle if seconds is not None), default=None),
+            logons=dict(counters.logons),
+            sequences=tuple(
+                _histogram(histogram, place, how) for (place, how), histogram in counters.sequences.items()
+            ),
+            loop_lag=_histogram(counters.loop_lag),
+            draining=service.draining,
+        )
 
     def watch(self) -> AbstractContextManager[Watcher]:
         """What happens from now on, for the length of the block: an async iterator of `rdpprov.rcm.events.Event`.
@@ -340,6 +373,33 @@ def _connection_info(callback: ConnectionCallback, counted: ProtocolStatus | Non
         bytes_in=counted.input.bytes if counted is not None else None,
         bytes_out=counted.output.bytes if counted is not None else None,
         frames_out=counted.output.frames if counted is not None else None,
+    )
+
+
+def _listener_metrics(service: ServiceContext, listener: Listener) -> ListenerMetrics:
+    place = Place(listener.configuration.name, listener.configuration.protocol)
+    carried = service.counters.carried.get(place, Carried())
+    return ListenerMetrics(
+        listener=place.listener,
+        protocol=place.protocol,
+        up=place.listener in service.listening,
+        connections=sum(callback.place == place for callback in service.connections.values()),
+        half_open=listener.listener.half_open_count,
+        ended={reason: count for (where, reason), count in service.counters.connections.items() if where == place},
+        bytes_in=carried.bytes_in,
+        bytes_out=carried.bytes_out,
+        frames_out=carried.frames_out,
+    )
+
+
+def _histogram(histogram: Histogram, place: Place | None = None, how: str = "") -> HistogramInfo:
+    return HistogramInfo(
+        listener=place.listener if place is not None else "",
+        protocol=place.protocol if place is not None else "",
+        how=how,
+        bounds=histogram.bounds,
+        counts=histogram.cumulative(),
+        total=histogram.total,
     )
 
 

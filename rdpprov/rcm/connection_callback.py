@@ -23,6 +23,7 @@ from rdpprov.rcm.asking import Asker, outcome_of
 from rdpprov.rcm.attachment import Attachment, Failed
 from rdpprov.rcm.channels import ServiceChannel
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration
+from rdpprov.rcm.counters import Place
 from rdpprov.rcm.ending import CLIENT_GONE, DESKTOP_DIED, Ending
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.settings import EffectiveSettings
@@ -74,6 +75,9 @@ class ConnectionCallback(ProtocolConnectionCallback):
         self.guid = uuid.uuid4()
         self.opened_at = time.time()
         """Seconds since 1970."""
+        self.began = trio.current_time()
+        """Likewise, on trio's clock."""
+        self.place = Place(listener.name, listener.protocol)
         self.whose = {"connection": connection_id, "listener": listener.name}
         self.ask = Asker(recorder, limits, whose=self.whose, on_step=_weakly(self.step), serial=True)
         self.redirector: LogonErrorRedirector | None = None

@@ -15,6 +15,7 @@ from rdpprov.api.manager import ProtocolManager
 from rdpprov.rcm.asking import Asker
 from rdpprov.rcm.configuration import Limits, ListenerConfiguration, Policies, ServiceConfiguration
 from rdpprov.rcm.connection_callback import ConnectionCallback
+from rdpprov.rcm.counters import Counters
 from rdpprov.rcm.ending import TAKEN_OVER
 from rdpprov.rcm.events import (
     Feed,
@@ -160,6 +161,8 @@ class ServiceContext:
     """For shadowing; None: there is none."""
     feed: Feed = attrs.field(factory=Feed)
     """What happens, for whoever watches."""
+    counters: Counters = attrs.field(factory=Counters)
+    """How often it has happened, for metrics."""
     all_closed: trio.Event = attrs.field(factory=trio.Event)
     """Set when the service stops and its last connection is closed."""
     managers: dict[type[ProtocolManager], Manager] = attrs.field(factory=dict)

@@ -10,6 +10,7 @@ from rdpprov.rcm.configuration import ListenerConfiguration
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.connection_sequence import connection_sequence
 from rdpprov.rcm.context import ServiceContext
+from rdpprov.rcm.counters import Place
 from rdpprov.rcm.ending import LISTENER_FAILED, SERVICE_STOPS
 from rdpprov.rcm.events import ConnectionClosed, ConnectionOpened
 from rdpprov.rcm.loader import faults_of
@@ -61,6 +62,7 @@ class ListenerCallback(ProtocolListenerCallback):
             self._admit(connection)
         except HResultError as error:
             log.warning("client refused", listener=self._listener.name, reason=error.reason)
+            service.counters.refused(Place(self.name, self._listener.protocol))
             opened.failed(error)
             recorder.close()
             raise
@@ -105,6 +107,7 @@ class ListenerCallback(ProtocolListenerCallback):
             del service.connections[connection_id], self._connections[connection_id]
             callback.recorder.close()
             ending = callback.ending or SERVICE_STOPS
+            service.counters.closed(callback.place, connection_id, ending.errinfo.name)
             service.feed.publish(ConnectionClosed(connection_id, self.name, ending.reason, ending.errinfo.name))
             if service.is_stopping and not service.connections:
                 service.all_closed.set()

@@ -14,6 +14,7 @@ from rdpprov.errors import HResultError, for_log
 from rdpprov.rcm.asking import time_limit
 from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import ServiceContext
+from rdpprov.rcm.counters import ACCEPTED, REFUSED
 from rdpprov.rcm.desktops import logon_desktop
 from rdpprov.rcm.ending import LOGON_DESKTOP_DIED, ConnectionDroppedError
 from rdpprov.rcm.fast_reconnect import fast_reconnect, takes_claims
@@ -68,17 +69,20 @@ async def redeem(
     session = service.sessions.redeem(claim, named_user(service, offered))
     if session is None or session.user is None:
         log.info("reconnect secret wrong or no longer valid, client has to log on", **callback.whose)
+        service.counters.logon(REFUSED, "reconnect")
         callback.recorder.event("logon", verdict="refused", how="reconnect")
         return None
     try:
         await service.authenticator.check_account(session.user)
     except LogonError as error:
         log.info("reconnect refused, account may not log on any more", reason=str(error), **callback.whose)
+        service.counters.logon(REFUSED, "reconnect")
         callback.recorder.event("logon", verdict="refused", how="reconnect", status=error.status)
         return None
     if not session.is_of(session.user):
         return None  # it ended while the account was looked up
     session.user = attrs.evolve(session.user, how="reconnect")
+    service.counters.logon(ACCEPTED, "reconnect")
     callback.recorder.event("logon", verdict="accepted", how="reconnect", user=session.user.name)
     return session
 
@@ -89,7 +93,7 @@ async def choose(service: ServiceContext, callback: ConnectionCallback, offered:
     session = await fast_reconnect(service.sessions, callback, user) if user is not None else None
     if user is None or session is None:
         return None
-    session.user = _accepted(callback, user)
+    session.user = _accepted(service, callback, user)
     return session
 
 
@@ -143,7 +147,7 @@ async def _log_on(service: ServiceContext, callback: ConnectionCallback, offered
         StartOverError: the redirector wants the next.
     """
     if (user := proven_user(service, offered)) is not None:
-        return _accepted(callback, user)
+        return _accepted(service, callback, user)
     if isinstance(offered, UserCredential) and offered.proof is not None:
         log.warning("ignored a logon proof that this service's authenticator did not issue", **callback.whose)
     refused = None
@@ -208,12 +212,14 @@ async def _check(service: ServiceContext, callback: ConnectionCallback, credenti
             verdict = await authenticator.authenticate_serialized(credential, client_address=address, how="serialized")
     except LogonError as error:
         log.info("logon refused", how=how, reason=str(error), address=callback.client_address, **callback.whose)
+        service.counters.logon(REFUSED, how)
         callback.recorder.event("logon", verdict="refused", how=how, status=error.status)
         raise
-    return _accepted(callback, verdict.token)
+    return _accepted(service, callback, verdict.token)
 
 
-def _accepted(callback: ConnectionCallback, user: UserToken) -> UserToken:
+def _accepted(service: ServiceContext, callback: ConnectionCallback, user: UserToken) -> UserToken:
+    service.counters.logon(ACCEPTED, user.how)
     callback.recorder.event("logon", verdict="accepted", how=user.how, user=user.name)
     return user
 

@@ -1,6 +1,7 @@
 """From one session to another, on the same connection object; and into a session in the first place."""
 
 import structlog
+import trio
 
 from rdpprov.api.connection import ProtocolConnection
 from rdpprov.api.identity import UserToken
@@ -88,6 +89,7 @@ async def notify_logon(
     if refused:
         log.warning("provider tried to loosen policies, ignored", settings=refused, **callback.whose)
     callback.recorder.event("state", name="active", session=session.session_id)
+    service.counters.active(callback.place, user.how, trio.current_time() - callback.began)
     log.info(
         "logged on", user=user.name, domain=user.domain, how=user.how, session=session.session_id, **callback.whose
     )

@@ -13,6 +13,7 @@ from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.administration import Administration
 from rdpprov.rcm.configuration import Policies, ServiceConfiguration
 from rdpprov.rcm.context import ServiceContext, TraceSource
+from rdpprov.rcm.counters import Counters
 from rdpprov.rcm.events import DrainChanged, Feed
 from rdpprov.rcm.licensing_sequence import LicenseIssuer
 from rdpprov.rcm.policies import change_policies
@@ -72,6 +73,7 @@ class RemoteConnectionManager:
         self._draining = configuration.draining
         self._policies = configuration.policies
         self._feed = Feed()
+        self._counters = Counters()
         self._context: ServiceContext | None = None
         self.administration = Administration(self._feed, lambda: self._context, self.set_draining)
         """What an administrator sees and does."""
@@ -86,7 +88,7 @@ class RemoteConnectionManager:
             ConfigurationError: a listener cannot start; none is left listening.
         """
         failure = None
-        with self._feed, watching(self._configuration.limits.blocked_loop):
+        with self._feed, watching(self._configuration.limits.blocked_loop, self._counters.loop_lag):
             async with trio.open_nursery() as nursery:
                 service = self._context = ServiceContext(
                     configuration=self._configuration,
@@ -101,6 +103,7 @@ class RemoteConnectionManager:
                     draining=self._draining,
                     overlay_factory=self._overlay_factory,
                     feed=self._feed,
+                    counters=self._counters,
                 )
                 try:
                     ready = await start_sequence(service)

@@ -3,6 +3,8 @@
 Times are seconds since 1970, durations seconds, sizes pixels.
 """
 
+from collections.abc import Mapping
+
 import attrs
 
 from rdpprov.api.enums import ConnectState
@@ -105,3 +107,58 @@ class ServiceInfo:
     stopping: bool
     sessions: int
     connections: int
+
+
+@attrs.frozen(kw_only=True)
+class HistogramInfo:
+    """How many observations were how large."""
+
+    listener: str = ""
+    protocol: str = ""
+    how: str = ""
+    """What proved who the user is."""
+    bounds: tuple[float, ...]
+    """Seconds, growing."""
+    counts: tuple[int, ...]
+    """Of observations not larger than each of them; the last one more, of all."""
+    total: float
+    """Seconds of all together."""
+
+
+@attrs.frozen(kw_only=True)
+class ListenerMetrics:
+    """A listener, and what its connections have come to. No user and no client is in it, as in all metrics."""
+
+    listener: str
+    protocol: str
+    up: bool
+    connections: int
+    """Of now."""
+    half_open: int | None = None
+    """Clients of now that have not become connections yet; None: the listener does not count."""
+    ended: Mapping[str, int]
+    """Connections that are over, by the name of an `rdpprov.errinfo.ErrInfo`, and ``REFUSED`` that were not taken."""
+    bytes_in: int
+    """From clients, as far as their connections have been asked: what one carried after that and before its end is
+    missing."""
+    bytes_out: int
+    """To clients, likewise."""
+    frames_out: int
+    """Likewise: pictures, not packets."""
+
+
+@attrs.frozen(kw_only=True)
+class Metrics:
+    """What a service has done since it started, and what it is doing."""
+
+    listeners: tuple[ListenerMetrics, ...]
+    sessions: Mapping[ConnectState, int]
+    idle: float | None
+    """The longest time since the last input, of users with a client; None: there are none."""
+    logons: Mapping[tuple[str, str], int]
+    """By ``accepted`` or ``refused``, and the proof."""
+    sequences: tuple[HistogramInfo, ...]
+    """From OnConnected to a user who is logged on."""
+    loop_lag: HistogramInfo
+    """In which the event loop answers."""
+    draining: bool

@@ -15,6 +15,7 @@ from rdpprov.errors import ConfigurationError, HResultError, ProviderLoadError, 
 from rdpprov.rcm.asking import Asker, unwrapped
 from rdpprov.rcm.configuration import ListenerConfiguration
 from rdpprov.rcm.context import Listener, Manager, ServiceContext
+from rdpprov.rcm.counters import CountedAuthenticator
 from rdpprov.rcm.ending import SERVICE_STOPS, TimeLimitError
 from rdpprov.rcm.failure_policy import Call
 from rdpprov.rcm.listener_callback import ListenerCallback
@@ -206,7 +207,11 @@ def _create_manager(manager_class: type[ProtocolManager], configuration: Listene
 def _settings(service: ServiceContext, manager: str) -> ServiceSettings:
     options = {listener.name: listener.options for listener in service.configuration.listeners}
     return ServiceSettings(
-        lambda: service.policies, service.authenticator, options, service.recorder, f"manager:{manager}"
+        lambda: service.policies,
+        CountedAuthenticator(service.authenticator, service.counters),
+        options,
+        service.recorder,
+        f"manager:{manager}",
     )
 
 

@@ -8,6 +8,7 @@ the watchdog looks at the loop's stack. The calls of the service into a provider
 
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import structlog
 import trio
 
 from rdpprov.rcm.asking import Asker
+from rdpprov.rcm.counters import Histogram
 from rdpprov.rcm.failure_policy import Call
 
 log = structlog.get_logger(__name__)
@@ -25,9 +27,9 @@ _ASKING: CodeType = Asker.__call__.__code__
 
 
 @contextmanager
-def watching(seconds: float) -> Iterator[None]:
-    """Log who blocks the event loop that we run in for longer than ``seconds``."""
-    watchdog = Watchdog(seconds, trio.lowlevel.current_trio_token(), threading.get_ident())
+def watching(seconds: float, lag: Histogram) -> Iterator[None]:
+    """Log who blocks the event loop that we run in for longer than ``seconds``, and note how soon it answers."""
+    watchdog = Watchdog(seconds, trio.lowlevel.current_trio_token(), threading.get_ident(), lag)
     thread = threading.Thread(target=watchdog.run, name="rdpprov watchdog", daemon=True)
     thread.start()
     try:
@@ -44,12 +46,14 @@ class Watchdog:
         seconds: how long the loop may stand still.
         token: of the loop.
         thread: the loop's thread.
+        lag: gets the seconds that each answer took. Only this thread writes it.
     """
 
-    def __init__(self, seconds: float, token: trio.lowlevel.TrioToken, thread: int) -> None:
+    def __init__(self, seconds: float, token: trio.lowlevel.TrioToken, thread: int, lag: Histogram) -> None:
         self._seconds = seconds
         self._token = token
         self._thread = thread
+        self._lag = lag
         self._answered = threading.Event()
         self._stopped = threading.Event()
 
@@ -57,6 +61,7 @@ class Watchdog:
         """Until `stop`: let the loop answer, and look where it is if it does not."""
         while not self._stopped.is_set():
             self._answered.clear()
+            asked = time.perf_counter()
             try:
                 self._token.run_sync_soon(self._answered.set, idempotent=True)
             except trio.RunFinishedError:
@@ -64,6 +69,8 @@ class Watchdog:
             if not self._answered.wait(self._seconds) and not self._stopped.is_set():
                 self._report()
                 self._answered.wait()  # once a blockade is enough
+            if not self._stopped.is_set():
+                self._lag.observe(time.perf_counter() - asked)
             self._stopped.wait(self._seconds / 2)
 
     def stop(self) -> None:

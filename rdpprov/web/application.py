@@ -14,14 +14,16 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from rdpprov.errors import for_log
+from rdpprov.errors import AdministrationError, for_log
 from rdpprov.web.assets import Asset, load_assets
 from rdpprov.web.configuration import WebConfiguration
 from rdpprov.web.connection import WebConnection
+from rdpprov.web.metrics import CONTENT_TYPE, MetricsPage, MetricsRefusedError
 from rdpprov.web.origins import OriginRefusedError, check_origin, client_address
 from rdpprov.web.websocket_stream import GOING_AWAY, INTERNAL_ERROR, WebSocketStream
 
 WEBSOCKET_PATH = "/websocket"
+METRICS_PATH = "/metrics"
 SUBPROTOCOL = "binary"
 """What older viewers offer; those of now offer nothing."""
 
@@ -61,11 +63,15 @@ class WebApplication:
     Args:
         configuration: of the web listener.
         listener: who serves the browsers.
+        metrics: what ``/metrics`` answers; None: there is no such page.
     """
 
-    def __init__(self, configuration: WebConfiguration, listener: StreamListener) -> None:
+    def __init__(
+        self, configuration: WebConfiguration, listener: StreamListener, metrics: MetricsPage | None = None
+    ) -> None:
         self._configuration = configuration
         self._listener = listener
+        self._metrics = metrics
         self._assets = load_assets()
         self._websockets: dict[trio.CancelScope, WebSocketStream | None] = {}
         """What serves each, and its stream once it is accepted."""
@@ -74,6 +80,7 @@ class WebApplication:
         self._none_left = trio.Event()
         self.asgi = Starlette(
             routes=[
+                *([Route(METRICS_PATH, self._measured, methods=["GET", "HEAD"])] if metrics is not None else []),
                 Route("/{path:path}", self._page, methods=["GET", "HEAD"]),
                 WebSocketRoute(WEBSOCKET_PATH, self._websocket),
                 WebSocketRoute("/{path:path}", self._no_websocket),
@@ -122,6 +129,22 @@ class WebApplication:
     async def _failure(self, _request: Request, error: Exception) -> Response:
         failure = cast(HTTPException, error)
         return _response(failure.status_code, f"{failure.detail}\n".encode(), headers=dict(failure.headers or {}))
+
+    # Metrics
+
+    async def _measured(self, request: Request) -> Response:
+        connection: WebConnection = request.scope["state"]["connection"]
+        assert self._metrics is not None
+        try:
+            self._metrics.check(request, connection.peer[0])
+            text = await self._metrics.text()
+        except MetricsRefusedError as error:
+            log.warning("metrics refused", client=connection.peer[0], reason=str(error))
+            headers = {"www-authenticate": 'Bearer realm="metrics"'} if error.status == 401 else {}
+            return _response(error.status, b"Metrics are not for you.\n", headers=headers)
+        except AdministrationError:
+            return _response(503, b"The service does not run.\n", headers={"retry-after": "10"})
+        return _response(200, text, CONTENT_TYPE, {"cache-control": "no-store"})
 
     # WebSockets
 

@@ -97,9 +97,15 @@ class WebConfiguration:
     """Pages that may open a WebSocket, as ``https://desk.example:8443``; our own page always may."""
     trusted_proxies: tuple[IpNetwork, ...] = attrs.field(default=(), converter=_parsed_networks)
     """Addresses and networks whose X-Forwarded-For is believed."""
+    metrics: bool = False
+    """Answer ``/metrics``."""
+    metrics_token_file: Path | None = None
+    """The token for whoever asks from another machine; None: nobody may."""
     limits: WebLimits = WebLimits()
 
     def __attrs_post_init__(self) -> None:
+        if self.metrics_token_file is not None and not self.metrics:
+            raise ConfigurationError("metrics_token_file without metrics")
         if self.key is not None and self.certificate is None:
             raise ConfigurationError("key without certificate")
         if self.tls is False and not is_loopback(self.host):

@@ -59,10 +59,10 @@ def client_address(peer: str, forwarded_for: Collection[str], trusted: Collectio
         forwarded_for: the headers X-Forwarded-For, in their order; each proxy appends the address it was called from.
         trusted: whose headers are believed. What stands before an address that is not trusted may be a lie.
     """
-    address = _bare(peer)
+    address = bare_address(peer)
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     while hops and is_trusted(address, trusted):
-        hop = _bare(hops.pop())
+        hop = bare_address(hops.pop())
         try:
             ipaddress.ip_address(hop)
         except ValueError:
@@ -76,13 +76,13 @@ def is_trusted(address: str, trusted: Collection[IpNetwork]) -> bool:
     if not trusted:
         return False
     try:
-        parsed = ipaddress.ip_address(_bare(address))
+        parsed = ipaddress.ip_address(bare_address(address))
     except ValueError:
         return False
     return any(parsed in network for network in trusted)
 
 
-def _bare(address: str) -> str:
+def bare_address(address: str) -> str:
     """Without zone, without the IPv6 clothes of an IPv4 address, as sockets of both kinds hand it out."""
     address = address.partition("%")[0]
     return address[7:] if address.lower().startswith("::ffff:") and "." in address else address

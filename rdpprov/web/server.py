@@ -19,6 +19,7 @@ from rdpprov.security.tls import server_context
 from rdpprov.web.application import StreamListener, WebApplication
 from rdpprov.web.configuration import WebConfiguration
 from rdpprov.web.connection import WebConnection, protocol_configuration
+from rdpprov.web.metrics import MetricsPage, MetricsSource
 from rdpprov.web.origins import is_trusted
 
 BACKLOG = 512
@@ -37,14 +38,22 @@ class WebServer:
     Args:
         configuration: all about it.
         listener: who serves the browsers.
+        metrics: who counts, for ``/metrics``.
 
     Raises:
-        ConfigurationError: certificate or key cannot be used.
+        ConfigurationError: certificate, key or token file cannot be used, or metrics are wanted and nobody counts.
     """
 
-    def __init__(self, configuration: WebConfiguration, listener: StreamListener) -> None:
+    def __init__(
+        self, configuration: WebConfiguration, listener: StreamListener, metrics: MetricsSource | None = None
+    ) -> None:
         self._configuration = configuration
-        self._application = WebApplication(configuration, listener)
+        page = None
+        if configuration.metrics:
+            if metrics is None:
+                raise ConfigurationError("[web]: metrics are wanted, and nobody counts")
+            page = MetricsPage(configuration, metrics)
+        self._application = WebApplication(configuration, listener, page)
         self._tls = None
         if configuration.uses_tls:
             certificate = configuration.certificate or self_signed_certificate(configuration.state_dir)

@@ -109,7 +109,7 @@ async def test_a_manager_asks_the_service_for_policies_and_its_questions_are_tra
         assert settings.get_settings(SettingType.MACHINE) == machine
         assert settings.get_settings(SettingType.USER) == Settings(setting_type=SettingType.USER)
         assert settings.merge_settings(machine, ConnectionSettings()).disable_clip
-        assert settings.authenticator is provider.authenticator
+        assert settings.authenticator.vouches_for(provider.authenticator.vouch("anna"))
         with pytest.raises(HResultError, match="no policies"):
             settings.get_settings(SettingType.INVALID)
         with pytest.raises(HResultError, match="no level"):
