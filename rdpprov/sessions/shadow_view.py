@@ -148,7 +148,7 @@ class FittedScreen:
 
 
 def _scaled(pixels: Pixels, columns: NDArray[np.intp], rows: NDArray[np.intp]) -> Pixels:
-    """The mean of what falls together.
+    """The mean of the first and the last of what falls together: down to half the size, the mean of all of it.
 
     Each result depends on its own pixels alone, so parts that are grabbed one by one join without a seam.
 
@@ -157,11 +157,15 @@ def _scaled(pixels: Pixels, columns: NDArray[np.intp], rows: NDArray[np.intp]) -
         columns: for each column of the result, where its pixels begin; and the width.
         rows: likewise.
     """
-    sums = np.add.reduceat(pixels, rows[:-1], axis=0, dtype=np.uint32)
-    sums = np.add.reduceat(sums, columns[:-1], axis=1)
-    counts = np.diff(rows)[:, None] * np.diff(columns)[None, :]
-    mean: Pixels = (sums // counts[..., None]).astype(np.uint8)
-    return mean
+    words = np.ascontiguousarray(pixels).view("<u4")[..., 0]
+    words = _mean(words[rows[:-1]], words[rows[1:] - 1])
+    words = _mean(words.take(columns[:-1], axis=1), words.take(columns[1:] - 1, axis=1))
+    return words.view(np.uint8).reshape(*words.shape, 4)
+
+
+def _mean(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Byte by byte, four at a time: what both have, and half of what only one has."""
+    return (one & other) + (((one ^ other) & np.uint32(0xFEFEFEFE)) >> np.uint32(1))
 
 
 class FittedDesktop(Desktop):
