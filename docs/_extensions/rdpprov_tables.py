@@ -55,6 +55,8 @@ KEYS = {
     ("web", "certificate"): "PEM; default: the self-signed one of the state directory, where there is TLS",
     ("web", "key"): "PEM file of the certificate's key",
     ("web", "tls_keylog"): "append TLS secrets to this file, for Wireshark; it lays all traffic open",
+    ("web", "metrics"): "`true`: answer `/metrics`, for Prometheus, to programs on this machine",
+    ("web", "metrics_token_file"): "... and to others that have the token in this file, which is private",
     ("web", "listener"): "the listener that serves browsers; default: one without sockets is made, for RFB",
     ("web", "origins"): "a list: pages besides our own that may connect, as `https://desk.example`",
     ("web", "trusted_proxies"): "a list: addresses and networks whose X-Forwarded-For is believed",
@@ -365,12 +367,19 @@ class TraceFigure(SphinxDirective):
         self.env.note_dependency(str(path))
         svg = to_svg(read_trace(path))
         scoped = re.sub(
-            r"<style>(.*?)</style>",
-            lambda found: "<style>" + re.sub(r"(?m)(^|\} |, )([.\w])", r"\1.trace-figure \2", found[1]) + "</style>",
-            svg,
-            flags=re.S,
+            r"<style>(.*?)</style>", lambda found: f"<style>{of_figures(found[1])}</style>", svg, flags=re.S
         )
         return [nodes.raw("", f'<div class="trace-figure">{scoped}</div>', format="html")]
+
+
+def of_figures(style: str) -> str:
+    """A style sheet whose rules hold for figures of traces only: in a page it would be everybody's."""
+
+    def rule(found: re.Match[str]) -> str:
+        selectors = ", ".join(f".trace-figure {selector.strip()}" for selector in found[1].split(","))
+        return f"{selectors} {{{found[2]}}}\n"
+
+    return re.sub(r"([^{}]+)\{([^{}]*)\}", rule, style)
 
 
 class ModuleText(SphinxDirective):
