@@ -55,8 +55,6 @@ KEYS = {
     ("web", "certificate"): "PEM; default: the self-signed one of the state directory, where there is TLS",
     ("web", "key"): "PEM file of the certificate's key",
     ("web", "tls_keylog"): "append TLS secrets to this file, for Wireshark; it lays all traffic open",
-    ("web", "metrics"): "`true`: answer `/metrics`, for Prometheus, to programs on this machine",
-    ("web", "metrics_token_file"): "... and to others that have the token in this file, which is private",
     ("web", "listener"): "the listener that serves browsers; default: one without sockets is made, for RFB",
     ("web", "origins"): "a list: pages besides our own that may connect, as `https://desk.example`",
     ("web", "trusted_proxies"): "a list: addresses and networks whose X-Forwarded-For is believed",
