@@ -88,7 +88,8 @@ class Written(SphinxDirective):
     """A directive that is the Markdown it writes."""
 
     def run(self) -> list[nodes.Node]:
-        """Read what `markdown` writes."""
+        """Read what `markdown` writes; at every build, for it is made from all kinds of files."""
+        self.env.note_reread()
         return self.parse_text_to_nodes("\n".join(self.markdown()), allow_section_headings=True)
 
     def markdown(self) -> Iterator[str]:
@@ -296,14 +297,20 @@ class Rules(Written):
         """A section a rule would be too much: a definition list."""
         for rule in RULES:
             yield f"`{rule.name}`"
-            yield f": {markup(rule.sentence)}"
-            yield f"  How it is seen: {markup(rule.provoked)}."
-            yield f"  What to do: {markup(rule.advice)}."
-            if rule.needs:
-                yield f"  Needs {markup(rule.needs)}."
-            source = markup(rule.source).replace("[", "\\[").replace("_", "\\_")
-            yield f"  *Source: {source}*"
+            yield f": {plain(rule.sentence)}"
             yield ""
+            yield f"  *Seen by:* {plain(rule.provoked)}. *What to do:* {plain(rule.advice)}."
+            if rule.needs:
+                yield f"  *Needs* {plain(rule.needs)}."
+            yield ""
+            yield f"  *Source:* {plain(rule.source)}"
+            yield ""
+
+
+def plain(text: str) -> str:
+    """A sentence that means no markup, but for names in backticks."""
+    parts = markup(text).split("`")
+    return "`".join(part if at % 2 else re.sub(r"([_*\[\]<>])", r"\\\1", part) for at, part in enumerate(parts))
 
 
 class Properties(Written):
