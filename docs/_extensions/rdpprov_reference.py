@@ -15,8 +15,9 @@ PACKAGES = ("rdpprov.api", "rdpprov.testing", "rdpprov.traces", "rdpprov.session
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry."""
     app.connect("autodoc-process-signature", without_fields)
-    app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon
-    app.connect("autodoc-process-bases", without_object)
+    app.connect("autodoc-process-docstring", keep, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", as_written, priority=600)  # after it
+    app.connect("doctree-read", without_object)
     app.connect("autodoc-skip-member", only_ours)
     app.connect("missing-reference", found_elsewhere)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -31,10 +32,18 @@ def without_fields(
     return None
 
 
+_kept: dict[str, list[str]] = {}
+
+
+def keep(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Remember a docstring as it is."""
+    _kept[name] = list(lines)
+
+
 def as_written(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Ours are in reStructuredText, but a few begin in ways that it takes for markup."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")  # or napoleon takes what stands in front of a colon for a type
+        lines[:] = _kept[name]  # napoleon takes what stands in front of a colon for a type
     for number, line in enumerate(lines):
         # "`Branch` es": a plural behind a name
         line = re.sub(r"(?<!`)(`[\w.]+`)(?= ?(?:es|s)\b)", r"\1\\", line)
@@ -42,9 +51,11 @@ def as_written(app: Sphinx, what: str, name: str, thing: object, options: object
         lines[number] = re.sub(r"(?<![`\w])([A-Z]{2,})_(?!\w)", r"\1\\_", line)
 
 
-def without_object(app: Sphinx, name: str, thing: object, options: object, bases: list[object]) -> None:
+def without_object(app: Sphinx, doctree: nodes.document) -> None:
     """That everything is an object need not be said."""
-    bases[:] = [base for base in bases if base is not object]
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if paragraph.astext() == "Bases: object":
+            paragraph.parent.remove(paragraph)
 
 
 def only_ours(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool | None:
