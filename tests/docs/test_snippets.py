@@ -25,7 +25,7 @@ def test_a_reader_who_does_what_a_page_says_sees_what_it_shows(page, tmp_path):
 def test_every_block_of_every_page_is_known(tmp_path):
     for page in pages():
         for block in blocks(page):
-            assert block.kind, block
+            assert block.kind != "text" or page.name == "architecture.md", f"{block}: a snippet that nobody runs"
             if block.kind not in ("console", "python", "toml", "{code-block}", "{literalinclude}"):
                 Reader(tmp_path).do(block)
 
