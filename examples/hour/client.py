@@ -1,4 +1,4 @@
-"""The client of the tutorial's protocol: logs on, types a line if there is one, and prints what the desktop looks like then."""
+"""The client of the tutorial's protocol: logs on, types a line if there is one, and prints what the desktop shows then."""
 
 import socket
 import sys
