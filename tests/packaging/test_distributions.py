@@ -48,6 +48,7 @@ def test_the_wheel_has_the_viewer_with_its_licence_and_the_extra_that_serves_it(
     assert "Provides-Extra: web" in metadata
     assert {line for line in metadata.splitlines() if 'extra == "web"' in line} == {
         'Requires-Dist: hypercorn[trio]<0.19,>=0.18; extra == "web"',
+        'Requires-Dist: prometheus-client>=0.21; extra == "web"',
         'Requires-Dist: starlette>=1.0; extra == "web"',
     }
 
