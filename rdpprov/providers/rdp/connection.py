@@ -1,14 +1,8 @@
-"""IWRdsProtocolConnection of the RDP provider: the trio driver around one `RdpServerMachine`.
-
-Two tasks serve a client, both children of its listener. One reads and acts on what it reads; the other writes: what the
-machine has to say, then pieces of the picture. The reader sends its answers itself as long as the socket takes them;
-nobody but the writer ever waits for that, so a client that takes nothing holds up only that task. The service's calls
-come from the service's own task: they change what the machine or the devices know, and wake the writer.
-"""
+"""IWRdsProtocolConnection of the RDP provider: a `RdpServerMachine`, driven."""
 
 import ssl
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -18,8 +12,6 @@ from rdpprov.api import (
     ClientData,
     ConnectionSettings,
     LicenseConnection,
-    ProtocolConnection,
-    ProtocolConnectionCallback,
     ProtocolListenerCallback,
     SessionId,
     UserCredential,
@@ -29,7 +21,7 @@ from rdpprov.api.identity import ReconnectClaim, ReconnectMethod, UserToken
 from rdpprov.api.structures import PropertyValue, ProtocolCounters, ProtocolStatus
 from rdpprov.encoding.bitmap import TileCache
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError, for_log
+from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError
 from rdpprov.protocol.rdp.events import (
     NEED_DATA,
     PAUSED,
@@ -48,7 +40,7 @@ from rdpprov.protocol.rdp.events import (
 )
 from rdpprov.protocol.rdp.framing import LOGON_LIMIT
 from rdpprov.protocol.rdp.server import RdpServerMachine, ServerOptions, ServerState
-from rdpprov.providers.driving import Bell, in_time
+from rdpprov.providers.driving import MAX_UNSENT, DrivenConnection, in_time
 from rdpprov.providers.rdp.channels import MESSAGE_LIMIT, StaticChannel
 from rdpprov.providers.rdp.client_data import (
     client_data,
@@ -62,7 +54,7 @@ from rdpprov.providers.rdp.input import RdpInputDevices
 from rdpprov.providers.rdp.license_connection import RdpLicenseConnection
 from rdpprov.providers.rdp.options import RdpListenerOptions
 from rdpprov.providers.rdp.wire_trace import WireTrace
-from rdpprov.providers.transport import LINGER, ClientGone, Transport
+from rdpprov.providers.transport import ClientGone, Transport
 from rdpprov.wire.rdp.client_info import ClientInfo, InfoFlags
 from rdpprov.wire.rdp.gcc import ClientCoreData
 
@@ -74,12 +66,11 @@ TILE_CACHE = TileCache()
 ENHANCED_SECURITY_RANDOM = bytes(32)
 """The client random of an auto-reconnect verifier under TLS (fact 73; [MS-RDPBCGR] 5.5): 32 zero bytes."""
 
-MAX_UNSENT = 64 * 1024
-"""Bytes of answers that may wait for a client that does not take them, before we stop reading what it asks."""
 
-
-class RdpConnection(ProtocolConnection):
+class RdpConnection(DrivenConnection):
     """One RDP client, from its first byte to its last."""
+
+    unread_limit = LOGON_LIMIT
 
     def __init__(
         self,
@@ -89,30 +80,20 @@ class RdpConnection(ProtocolConnection):
         tls: ssl.SSLContext,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        self._machine = RdpServerMachine(SERVER_OPTIONS)
+        super().__init__()
+        self._machine: RdpServerMachine = RdpServerMachine(SERVER_OPTIONS)
         self._transport = Transport(stream, options.send_timeout)
         self._peer = peer
         self._options = options
         self._tls = tls
         self._log = log
-        self._wire = WireTrace()
+        self._wire: WireTrace = WireTrace()
         self._input = RdpInputDevices()
-        self._bell = Bell()
-        self._video = RdpVideoDevice(
+        self._video: RdpVideoDevice = RdpVideoDevice(
             self._machine, TILE_CACHE, self._bell.ring, partial(self._wire.milestone, "first_frame")
         )
-        self._callback: ProtocolConnectionCallback | None = None
-        self._output: list[bytes] = []
-        """Out of the machine, and not yet on its way: a write each."""
-        self._written = trio.lowlevel.ParkingLot()
         self._active = trio.Event()
         self._channels: dict[int, StaticChannel] = {}
-        self._reads = 0
-        self._writing = trio.CancelScope()
-        self._is_broken = False
-        self._closing = trio.Event()
-        self._is_served = False
-        self._tasks_done = trio.Event()
         self._logon: tuple[str, str, bool] | None = None
         """User, domain, and whether automatic reconnection is allowed, until the client has been told."""
         self._logged_on = False
@@ -191,113 +172,32 @@ class RdpConnection(ProtocolConnection):
             await self._flush()
             self._receive(await self._transport.receive_some())
 
-    def _receive(self, data: bytes) -> None:
-        self._reads += 1
-        self._wire.received(data)
-        self._machine.receive_data(data)
-
-    def _collect(self) -> None:
-        """Take out of the machine what it has to say."""
-        data = self._machine.data_to_send()
-        if data:
-            self._wire.sent(data)
-            self._output.append(data)
-
-    def _send_now(self) -> bool:
-        """Send what there is, as long as that needs no waiting; whether it was all."""
-        self._collect()
-        while self._output and not self._transport.has_unsent:
-            self._transport.send(self._output.pop(0))
-        return not self._output and not self._transport.has_unsent
-
-    async def _flush(self) -> None:
-        """Send what there is. One task at a time."""
-        while not self._send_now():
-            await self._transport.drain()
-
     # From OnConnected to Close
 
     async def serve(self, listener_callback: ProtocolListenerCallback) -> None:
         """Hand the client to the service, and serve it until Close."""
         callback = await listener_callback.on_connected(self, connection_settings(self._client))
         self._wire.attach(callback)
-        if self._closing.is_set():
-            return
-        self._callback = callback
-        self._is_served = True
-        try:
-            callback.on_ready()
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(self._run, self._read)
-                tasks.start_soon(self._run, self._write)
-                try:
-                    await self._closing.wait()
-                finally:
-                    # A write that is under way may end, so that what is said last can still be understood.
-                    self._writing.deadline = trio.current_time() + LINGER
-                    tasks.cancel_scope.cancel()
-        finally:
-            self._tasks_done.set()
+        await self._drive(callback)
 
-    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
-        """One of the two tasks. When one cannot go on, the service is told, once, and ends the other by Close."""
-        try:
-            await task()
-        except Exception as error:
-            if self._is_broken:
-                return
-            self._is_broken = True
-            self._note(error)
-            self._video.disconnected()
-            self._bell.ring()
-            assert self._callback is not None
-            self._callback.broken_connection()
+    def _received(self, data: bytes) -> None:
+        self._wire.received(data)
 
-    def _note(self, error: Exception) -> None:
-        """For the log, and for the client if it can still be told."""
-        match error:
-            case ClientGone():
-                self._log.info("client is gone", reason=str(error))
-                return
-            case RemoteProtocolError(errinfo=errinfo):
-                self._log.warning("client broke the protocol", reason=str(error), state=self.stage)
-            case _:
-                self._log.error("connection failed", **for_log(error))
-                errinfo = ErrInfo.ERRINFO_GRAPHICSSUBSYSTEMFAILED
+    def _note_for_client(self, error: Exception) -> None:
+        errinfo = ErrInfo.ERRINFO_GRAPHICSSUBSYSTEMFAILED
+        if isinstance(error, RemoteProtocolError):
+            errinfo = error.errinfo
         self._machine.send_set_error_info(errinfo)
 
-    async def _read(self) -> None:
-        unread = 0
-        while True:
-            is_paused = self._take_events()
-            if not self._send_now():
-                self._bell.ring()
-                while sum(map(len, self._output)) > MAX_UNSENT:
-                    await self._written.park()
-            # Also while the machine is paused, or we would not notice that the client is gone.
-            data = await self._transport.receive_some()
-            unread = unread + len(data) if is_paused else 0
-            if unread > LOGON_LIMIT:
-                raise RemoteProtocolError(f"more than {LOGON_LIMIT} bytes while waiting for {self.stage}")
-            self._receive(data)
+    def _before_writing(self) -> None:
+        self._tell_logon()
 
-    async def _write(self) -> None:
-        while True:
-            self._tell_logon()
-            if not self._send_now():
-                # Shielded, as what is sent in part cannot be taken back; `serve` sets the limit when we are to leave.
-                with trio.CancelScope(shield=True) as self._writing:
-                    await self._flush()
-            self._written.unpark_all()
-            due = self._video.due()
-            if due is None:
-                await self._bell.wait()
-            elif due <= trio.current_time():
-                await self._transport.wait_writable()
-                self._video.queue_piece()
-            else:
-                with trio.move_on_at(due):
-                    await self._bell.wait()
+    def _queue_piece(self) -> None:
+        self._video.queue_piece()
+
+    def _say_goodbye(self) -> None:
+        """Ultimatum: [MS-RDPBCGR] 1.3.1.4."""
+        self._machine.disconnect(user_requested=False)
 
     def _take_events(self) -> bool:
         """Act on all that the machine has to tell; whether it is paused, and waits for the service."""
@@ -438,25 +338,12 @@ class RdpConnection(ProtocolConnection):
         """IWRdsProtocolConnection.DisconnectNotify: show no more of that session."""
         self._video.disconnected()
 
-    async def close(self) -> None:
-        """IWRdsProtocolConnection.Close: ultimatum, TLS close_notify, FIN ([MS-RDPBCGR] 1.3.1.4)."""
-        self._closing.set()
-        if self._is_served:
-            await self._tasks_done.wait()  # two tasks must not receive at once: saying goodbye waits for the client
-        await self.end()
-
     async def end(self) -> None:
-        """Let the client go: by Close, or by the listener if it does not come so far. Whoever is second waits."""
-        self._machine.disconnect(user_requested=False)
-        self._collect()
-        last_words, self._output = b"".join(self._output), []
-        self._callback = None  # it holds us: neither shall have to wait for a garbage collection
+        """Let the client go, and whoever waits for one of its channels."""
         for channel in list(self._channels.values()):
             channel.end()
         self._active.set()  # whoever waits to send finds the channel closed
-        self._written.unpark_all()
-        self._wire.detach()
-        await self._transport.aclose(last_words)
+        await super().end()
 
     # Queries
 

@@ -1,14 +1,13 @@
-"""IWRdsProtocolConnection of the RFB provider: the trio driver around one `RfbServerMachine`.
+"""IWRdsProtocolConnection of the RFB provider: a `RfbServerMachine`, driven.
 
-Three tasks serve a client, children of its listener. One reads and acts on what it reads; one writes: what the machine
-has to say, then pieces of the picture; one waits for desktops that take another size because the client wants it. The
-service's calls come from the service's own task: they change what the machine or the devices know, and wake the writer.
+Beside reading and writing there is a third task: it waits for desktops that take another size because the client wants
+it.
 """
 
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -18,8 +17,6 @@ import trio
 from rdpprov.api import (
     ClientData,
     ConnectionSettings,
-    ProtocolConnection,
-    ProtocolConnectionCallback,
     ProtocolListenerCallback,
     SessionId,
     UserCredential,
@@ -29,7 +26,7 @@ from rdpprov.api.devices import InputDevices, VideoDevice
 from rdpprov.api.identity import AuthenticatedUser, LogonError, UserToken
 from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
 from rdpprov.errinfo import ErrInfo
-from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError, for_log
+from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError
 from rdpprov.protocol.rfb.events import (
     NEED_DATA,
     PAUSED,
@@ -58,19 +55,16 @@ from rdpprov.protocol.rfb.events import (
 )
 from rdpprov.protocol.rfb.framing import LOGON_LIMIT
 from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
-from rdpprov.providers.driving import Bell, in_time
+from rdpprov.providers.driving import DrivenConnection, in_time
 from rdpprov.providers.rfb.client_data import client_data, connection_settings
 from rdpprov.providers.rfb.graphics import RfbVideoDevice
 from rdpprov.providers.rfb.half_open import REFUSAL_DELAY, VncPassword
 from rdpprov.providers.rfb.input import RfbInputDevices
 from rdpprov.providers.rfb.options import RfbListenerOptions
 from rdpprov.providers.rfb.wire_trace import WireTrace
-from rdpprov.providers.transport import LINGER, ClientGone, Transport
+from rdpprov.providers.transport import Transport
 from rdpprov.wire.rfb.handshake import VencryptSubtype
 from rdpprov.wire.rfb.screens import ResizeStatus
-
-MAX_UNSENT: Final = 64 * 1024
-"""Bytes of answers that may wait for a client that does not take them, before we stop reading what it asks."""
 
 MAX_RESIZES: Final = 16
 """Wishes for a size that may wait for the desktop; one more is refused at once."""
@@ -83,7 +77,7 @@ class ClientRefused(RemoteProtocolError):  # noqa: N818 - what happened to a cli
     """The client could not prove who it is, and was told so."""
 
 
-class RfbConnection(ProtocolConnection):
+class RfbConnection(DrivenConnection):
     """One RFB client, from its first byte to its last.
 
     Args:
@@ -98,6 +92,8 @@ class RfbConnection(ProtocolConnection):
         log: bound to the client.
     """
 
+    unread_limit = LOGON_LIMIT
+
     def __init__(
         self,
         stream: trio.abc.HalfCloseableStream,
@@ -111,7 +107,8 @@ class RfbConnection(ProtocolConnection):
         vnc_password: VncPassword,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        self._machine = RfbServerMachine(offered, challenge=challenge)
+        super().__init__()
+        self._machine: RfbServerMachine = RfbServerMachine(offered, challenge=challenge)
         self._transport = Transport(stream, options.send_timeout)
         self._peer = peer
         self._options = options
@@ -119,20 +116,12 @@ class RfbConnection(ProtocolConnection):
         self._authenticator = authenticator
         self._vnc_password = vnc_password
         self._log = log
-        self._wire = WireTrace()
+        self._wire: WireTrace = WireTrace()
         self._input = RfbInputDevices(options.keyboard_layout)
-        self._bell = Bell()
-        self._video = RfbVideoDevice(self._machine, self._bell.ring, partial(self._wire.milestone, "first_frame"))
+        self._video: RfbVideoDevice = RfbVideoDevice(
+            self._machine, self._bell.ring, partial(self._wire.milestone, "first_frame")
+        )
         self._video.name = socket.gethostname()
-        self._callback: ProtocolConnectionCallback | None = None
-        self._output: list[bytes] = []
-        """Out of the machine, and not yet on its way: a write each."""
-        self._written = trio.lowlevel.ParkingLot()
-        self._writing = trio.CancelScope()
-        self._is_broken = False
-        self._closing = trio.Event()
-        self._is_served = False
-        self._tasks_done = trio.Event()
         self._resizes: deque[DesktopSizeRequested] = deque()
         self._resize_wanted = trio.Event()
         self._clipboard_mentioned = False
@@ -231,34 +220,11 @@ class RfbConnection(ProtocolConnection):
             await self._flush()
             self._receive(await self._transport.receive_some())
 
-    def _receive(self, data: bytes) -> None:
-        self._wire.received(data)
-        self._machine.receive_data(data)
-
     def _take_event(self) -> ServerEvent | NeedData | Paused:
         event = self._machine.next_event()
         if self._wire.is_wanted:
             self._wire.taken(event, len(self._machine.trailing_data))
         return event
-
-    def _collect(self) -> None:
-        """Take out of the machine what it has to say."""
-        data = self._machine.data_to_send()
-        if data:
-            self._wire.sent(data)
-            self._output.append(data)
-
-    def _send_now(self) -> bool:
-        """Send what there is, as long as that needs no waiting; whether it was all."""
-        self._collect()
-        while self._output and not self._transport.has_unsent:
-            self._transport.send(self._output.pop(0))
-        return not self._output and not self._transport.has_unsent
-
-    async def _flush(self) -> None:
-        """Send what there is. One task at a time."""
-        while not self._send_now():
-            await self._transport.drain()
 
     # From OnConnected to Close
 
@@ -266,80 +232,23 @@ class RfbConnection(ProtocolConnection):
         """Hand the client to the service, and serve it until Close."""
         callback = await listener_callback.on_connected(self, connection_settings(self._client))
         self._wire.attach(callback)
-        if self._closing.is_set():
-            return
-        self._callback = callback
-        self._is_served = True
-        try:
-            callback.on_ready()
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(self._run, self._read)
-                tasks.start_soon(self._run, self._write)
-                tasks.start_soon(self._run, self._resize)
-                try:
-                    await self._closing.wait()
-                finally:
-                    # A write that is under way may end, so that what is said last can still be understood.
-                    self._writing.deadline = trio.current_time() + LINGER
-                    tasks.cancel_scope.cancel()
-        finally:
-            self._tasks_done.set()
+        await self._drive(callback)
 
-    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
-        """One of the tasks. When one cannot go on, the service is told, once, and ends the others by Close."""
-        try:
-            await task()
-        except Exception as error:
-            if self._is_broken:
-                return
-            self._is_broken = True
-            self._note(error)
-            self._video.disconnected()
-            self._bell.ring()
-            assert self._callback is not None
-            self._callback.broken_connection()
+    def _receive(self, data: bytes) -> None:
+        super()._receive(data)
+        if self._wire.is_wanted:
+            self._wire.dropped(len(self._machine.trailing_data))
 
-    def _note(self, error: Exception) -> None:
-        """For the log; RFB has no words for a client that is in."""
-        match error:
-            case ClientGone():
-                self._log.info("client is gone", reason=str(error))
-            case RemoteProtocolError():
-                self._log.warning("client broke the protocol", reason=str(error), state=self.stage)
-            case _:
-                self._log.error("connection failed", **for_log(error))
+    def _received(self, data: bytes) -> None:
+        self._wire.received(data)
 
-    async def _read(self) -> None:
-        unread = 0
-        while True:
-            is_paused = self._take_events()
-            if not self._send_now():
-                self._bell.ring()
-                while sum(map(len, self._output)) > MAX_UNSENT:
-                    await self._written.park()
-            # Also while the machine is paused, or we would not notice that the client is gone.
-            data = await self._transport.receive_some()
-            unread = unread + len(data) if is_paused else 0
-            if unread > LOGON_LIMIT:
-                raise RemoteProtocolError(f"more than {LOGON_LIMIT} bytes while waiting for {self.stage}")
-            self._receive(data)
+    def _more_tasks(self) -> Iterable[Callable[[], Awaitable[None]]]:
+        return (self._resize,)
 
-    async def _write(self) -> None:
-        while True:
-            if not self._send_now():
-                # Shielded, as what is sent in part cannot be taken back; `serve` sets the limit when we are to leave.
-                with trio.CancelScope(shield=True) as self._writing:
-                    await self._flush()
-            self._written.unpark_all()
-            due = self._video.due()
-            if due is None:
-                await self._bell.wait()
-            elif due <= trio.current_time():
-                await self._transport.wait_writable()
-                self._queue_piece()
-            else:
-                with trio.move_on_at(due):
-                    await self._bell.wait()
+    def _say_goodbye(self) -> None:
+        """RFB has no word for it."""
+        self._collect()  # before the machine forgets it
+        self._machine.close()
 
     def _queue_piece(self) -> None:
         was_paused = self._machine.width == 0
@@ -472,26 +381,11 @@ class RfbConnection(ProtocolConnection):
         """IWRdsProtocolConnection.DisconnectNotify: show no more of that session."""
         self._video.disconnected()
 
-    async def close(self) -> None:
-        """IWRdsProtocolConnection.Close: TLS close_notify and FIN; RFB itself has no goodbye."""
-        self._closing.set()
-        if self._is_served:
-            await self._tasks_done.wait()  # two tasks must not receive at once: saying goodbye waits for the client
-        await self.end()
-
-    async def end(self) -> None:
-        """Let the client go: by Close, or by the listener if it does not come so far. Whoever is second waits."""
-        self._collect()
-        self._machine.close()
-        last_words, self._output = b"".join(self._output), []
-        self._callback = None  # it holds us: neither shall have to wait for a garbage collection
-        self._wire.detach()
-        await self._transport.aclose(last_words)
-
     # Queries
 
     async def get_protocol_status(self) -> ProtocolStatus:
-        """IWRdsProtocolConnection.GetProtocolStatus: bytes inside TLS, writes, frames."""
+        """IWRdsProtocolConnection.GetProtocolStatus: Bytes are those inside TLS, Frames writes and reads,
+        WdFrames whole updates."""
         transport = self._transport
         return ProtocolStatus(
             output=ProtocolCounters(
@@ -499,7 +393,7 @@ class RfbConnection(ProtocolConnection):
                 frames=transport.writes & 0xFFFFFFFF,
                 wd_frames=self._video.frames & 0xFFFFFFFF,
             ),
-            input=ProtocolCounters(bytes=transport.bytes_in & 0xFFFFFFFF),
+            input=ProtocolCounters(bytes=transport.bytes_in & 0xFFFFFFFF, frames=self._reads & 0xFFFFFFFF),
         )
 
     async def get_last_input_time(self) -> int:

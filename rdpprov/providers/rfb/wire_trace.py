@@ -5,7 +5,15 @@ from typing import Literal
 import attrs
 
 from rdpprov.api import ProtocolConnectionCallback
-from rdpprov.protocol.rfb.events import ChallengeAnswered, CredentialsOffered, CutTextReceived, KeyReceived
+from rdpprov.protocol.rfb.events import (
+    ChallengeAnswered,
+    ClientInitReceived,
+    CredentialsOffered,
+    CutTextDropped,
+    CutTextReceived,
+    KeyReceived,
+    NeedData,
+)
 from rdpprov.providers.wire_trace import HeldTrace
 from rdpprov.wire.rfb.handshake import PlainCredentials
 
@@ -20,6 +28,7 @@ class WireTrace(HeldTrace):
     """
 
     _untaken: bytearray = attrs.field(factory=bytearray, repr=False)
+    _in_session: bool = False
     _input_hidden: bool = True
 
     @property
@@ -40,6 +49,13 @@ class WireTrace(HeldTrace):
         """From now on no password is typed here."""
         self._input_hidden = False
 
+    def dropped(self, left: int) -> None:
+        """The machine has not even kept what came in, up to the last `left` bytes: a clipboard that is too long."""
+        size = len(self._untaken) - left
+        if self._wanted and size > 0:
+            del self._untaken[:size]
+            self._take("in", b"*" * size)
+
     def taken(self, event: object, left: int) -> None:
         """The machine has made an event of what came in, up to the last `left` bytes."""
         size = len(self._untaken) - left
@@ -55,8 +71,12 @@ class WireTrace(HeldTrace):
                 data = data[:at] + b"*" * (size - at)
             case KeyReceived() if self._input_hidden:
                 return
-            case CutTextReceived():
+            case ClientInitReceived():
+                self._in_session = True
+            case CutTextReceived() | CutTextDropped():
                 data = data[:8] + b"*" * (size - 8)
+            case NeedData() if self._in_session:
+                data = b"*" * size  # what was said without effect: mostly the rest of a clipboard that is too long
         self._take("in", data)
 
     def _trace(
