@@ -35,6 +35,8 @@ def test_every_key_of_the_table_is_taken():
             "tls_keylog": "keys",
             "origins": ["https://Desk.example", "http://desk.example:80"],
             "trusted_proxies": ["192.0.2.0/24", "::1"],
+            "metrics": True,
+            "metrics_token_file": "token",
             "limits": {"websockets": 3, "silence": 4.5},
         }
     ).web
@@ -42,6 +44,7 @@ def test_every_key_of_the_table_is_taken():
     assert (web.certificate, web.key, web.tls_keylog) == (Path("a.pem"), Path("a.key"), Path("keys"))
     assert web.origins == {"https://desk.example:443", "http://desk.example:80"}
     assert [str(network) for network in web.trusted_proxies] == ["192.0.2.0/24", "::1/128"]
+    assert (web.metrics, web.metrics_token_file) == (True, Path("token"))
     assert web.limits == WebLimits(websockets=3, silence=4.5)
 
 
@@ -52,6 +55,8 @@ def test_every_key_of_the_table_is_taken():
         ({"listen": "8443"}, "[web]: listen: '8443', expected ADDR:PORT, such as 0.0.0.0:3389 or [::1]:3389"),
         ({"listen": "0.0.0.0:1", "tls": False}, "[web]: tls is false, but 0.0.0.0 is not this machine: "),
         ({"listen": "0.0.0.0:1", "key": "a.key"}, "[web]: key without certificate"),
+        ({"listen": "0.0.0.0:1", "metrics": 1}, "[web]: metrics is 1, expected true or false"),
+        ({"listen": "0.0.0.0:1", "metrics_token_file": "token"}, "[web]: metrics_token_file without metrics"),
         ({"listen": "0.0.0.0:1", "origin": []}, "[web]: unknown key 'origin'; did you mean 'origins'?"),
         ({"listen": "0.0.0.0:1", "origins": "x"}, "[web]: origins is 'x', expected a list of texts"),
         ({"listen": "0.0.0.0:1", "origins": [1]}, "[web]: origins is [1], expected a list of texts"),
