@@ -1,4 +1,4 @@
-"""The client of the tutorial's protocol: logs on, types a line if there is one, and prints what the desktop shows then."""
+"""The client of the tutorial's protocol: logs on, types a line if there is one, and prints what the desktop shows."""
 
 import socket
 import sys
