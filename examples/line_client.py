@@ -14,7 +14,7 @@ and then, in another terminal, from the project's root:
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import SimpleNamespace
 
@@ -45,10 +45,23 @@ def main(address: str, name: str, password: str, *words: str) -> None:
 
 @asynccontextmanager
 async def check_client(address: str, port: int, user: str, password: str) -> AsyncIterator[SimpleNamespace]:
-    """Log on; what it is to do when it is used: type and look."""
-    async with await trio.open_tcp_stream(address, port) as stream:
+    """Log on; what it is to do when it is used: type and look; and the session that it was told last."""
+    async with await trio.open_tcp_stream(address, port) as stream, trio.open_nursery() as nursery:
         await stream.send_all(f"LOGON {user} {password}\n".encode())
-        yield SimpleNamespace(use=partial(stream.send_all, b"TYPE a\nLOOK\n"))
+        client = SimpleNamespace(use=partial(stream.send_all, b"TYPE a\nLOOK\n"), session_id=None)
+        nursery.start_soon(_listen, stream, client)
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+async def _listen(stream: trio.SocketStream, client: SimpleNamespace) -> None:
+    received = b""
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for data in stream:
+            *lines, received = (received + data).split(b"\n")
+            for line in lines:
+                if line.startswith(b"SESSION "):
+                    client.session_id = int(line.removeprefix(b"SESSION "))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ without network) and ``options``; either an async context manager::
             await stream.send_all(f"LOGON {user} {password}\\n".encode())
             yield SimpleNamespace(use=partial(stream.send_all, b"TYPE a\\n"))   # or yield nothing
 
-or a plain async function, which is cancelled when the client is to leave. It is found as the attribute ``check_client``
-of the manager class (the function, or its name ``"module:function"``), or in the entry-point group
-``rdpprov.check_clients`` under the name of the protocol's own entry point.
+What is yielded may have any of the parts of `ConnectedClient`. Or it is a plain async function, which is cancelled
+when the client is to leave. It is found as the attribute ``check_client`` of the manager class (the function, or its
+name ``"module:function"``), or in the entry-point group ``rdpprov.check_clients`` under the name of the protocol's
+own entry point.
 """
 
 import importlib
@@ -20,7 +21,7 @@ import importlib.metadata
 import inspect
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,10 +43,17 @@ class ConnectedClient(Protocol):
     """What a client's function may yield; every part is optional, and what is missing makes rules not applicable."""
 
     session_id: int | None
-    """The session that the provider has told the client, if its protocol tells it."""
+    """The session that the provider has told the client last; None: it has not told any yet."""
 
     admitted: bool
     """Whether the provider has let the client on, beyond licensing."""
+
+    license_packets: Sequence[bytes]
+    """The license packets that have come to the client so far, in their order."""
+
+    license_answers: Sequence[bytes]
+    """What the client has sent as answers to them. It answers every packet at once, in any way, except a license
+    itself: SERVER_NEW_LICENSE and SERVER_UPGRADE_LICENSE, whose first byte is 3 or 4."""
 
     async def use(self) -> None:
         """Do what a user does: make input, and look at the picture. Need not wait for an answer."""

@@ -103,7 +103,7 @@ class Report:
         Raises:
             KeyError: there is no such rule.
         """
-        return next(result for result in self.results if result.rule is BY_NAME[rule])
+        return next(result for result in self.results if result.rule == BY_NAME[rule])
 
     def to_text(self) -> str:
         """For people: the good ones first, then what is not applicable, then what is wrong."""
@@ -197,6 +197,10 @@ def _conclude(check: Check) -> None:
     for where in observer.secrets_in:
         findings.check("secrets-are-not-told", False, f"the client's password was in {where}")
     findings.check("secrets-are-not-told", True)
+    for where in observer.secrets_traced:
+        findings.check("secrets-are-not-traced", False, f"the client's password was in {where}")
+    if observer.has_traces:
+        findings.check("secrets-are-not-traced", True)
     for call in dict.fromkeys(observer.inside_calls):
         findings.check("no-callback-inside-a-call", False, call)
     findings.check("no-callback-inside-a-call", True)

@@ -1,15 +1,17 @@
 """One connection in a check, driven through the connection sequence step by step, to any end."""
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 import trio
 import trio.lowlevel
 
-from rdpprov.api.enums import SettingStatus, SettingType
+from rdpprov.api.enums import SettingStatus, SettingType, ValueType
 from rdpprov.api.identity import ReconnectClaim, UserToken
-from rdpprov.api.license_connection import LICENSING_SUCCEEDED
-from rdpprov.api.structures import ClientData, SessionId, Setting, Settings
+from rdpprov.api.license_connection import LICENSING_SUCCEEDED, LicenseConnection
+from rdpprov.api.properties import PROPERTIES
+from rdpprov.api.structures import ClientData, PropertyData, PropertyValue, SessionId, Setting, Settings
 from rdpprov.errinfo import ErrInfo
 from rdpprov.rcm.settings import Origin, requested_settings
 from rdpprov.testing.kit_run import CannotGoOnError, Guest, Run, is_coroutine
@@ -38,6 +40,20 @@ STEPS = (
     "LogonNotify",
 )
 """The connection sequence, from the provider's OnReady on."""
+
+QUESTIONS: Mapping[ValueType, PropertyData] = {
+    ValueType.ULONG: 0,
+    ValueType.STRING: "notepad.exe",
+    ValueType.BINARY: b"",
+    ValueType.GUID: UNKNOWN_PROPERTY,
+}
+"""A question's entries, by their types."""
+
+CHANNELS = (("CHECK", True), ("rdpprov::check", False))
+"""Endpoint names, and whether they are static."""
+
+UNANSWERED: Final = object()
+"""What stands for the answer to a property that the provider does not know."""
 
 AfterStep = Callable[[str], Awaitable[None]]
 
@@ -68,6 +84,8 @@ class DrivenConnection:
         self.callback = arrival.callback
         self.redirector = arrival.redirector
         self.data = ClientData()
+        self.license: LicenseConnection
+        """Since GetLicenseConnection."""
         self.session: SessionId | None = None
         self.screen: KitScreen | None = None
         self.sink: KitSink | None = None
@@ -90,9 +108,9 @@ class DrivenConnection:
             f"no OnReady within {self.run.kit.patience:g} s of OnConnected's return",
         )
 
-    async def walk(self, until: str = STEPS[-1], after_step: AfterStep | None = None) -> None:
-        """The connection sequence, as far as a step."""
-        for step in STEPS:
+    async def walk(self, until: str = STEPS[-1], after_step: AfterStep | None = None, *, since: str = STEPS[0]) -> None:
+        """The connection sequence, from a step to a step."""
+        for step in STEPS[STEPS.index(since) :]:
             await self._step(step)
             if after_step is not None:
                 await after_step(step)
@@ -113,12 +131,12 @@ class DrivenConnection:
             case "GetUserCredentials":
                 await call(connection.get_user_credentials, default=None)
             case "GetLicenseConnection":
-                self._license = await call(connection.get_license_connection, blame="license-connection-is-given")
-                self.run.check_signatures(self._license)
+                self.license = await call(connection.get_license_connection, blame="license-connection-is-given")
+                self.run.check_signatures(self.license)
             case "RequestLicensingCapabilities":
-                await call(self._license.request_licensing_capabilities)
+                await call(self.license.request_licensing_capabilities)
             case "ProtocolComplete":
-                await call(self._license.protocol_complete, LICENSING_SUCCEEDED)
+                await call(self.license.protocol_complete, LICENSING_SUCCEEDED)
             case "AuthenticateClientToSession":
                 claim = await call(connection.authenticate_client_to_session, default=None)
                 assert claim is None or isinstance(claim, ReconnectClaim)
@@ -254,11 +272,38 @@ class DrivenConnection:
         """All queries that have no effect, after a step."""
         if step == "OnReady":
             return  # they may come from AcceptConnection on
-        rule = "queries-at-any-step"
-        call, connection = self.run.call, self.connection
-        await call(connection.get_protocol_status, default=None, blame=rule)
-        await call(connection.get_last_input_time, default=None, blame=rule)
-        await call(connection.query_property, UNKNOWN_PROPERTY, (), default=(), blame=rule)
+        await self.ask("queries-at-any-step", f" after {step}")
+
+    async def ask(self, rule: str, when: str, late: str | None = None) -> None:
+        """All queries, and their answers' types; one rule is broken if one of them fails, another if it hangs."""
+        types = "query-answers-have-their-types"
+        call, connection, findings = self.run.call, self.connection, self.run.findings
+        status = await call(connection.get_protocol_status, default=None, blame=rule, late=late, answers=types)
+        elapsed = await call(connection.get_last_input_time, default=None, blame=rule, late=late, answers=types)
+        if elapsed is not None:
+            good = not isinstance(elapsed, bool) and elapsed >= 0
+            findings.check(types, good, f"GetLastInputTime returned {elapsed!r}{when}")
+        elif status is not None:
+            findings.check(types, True)
+        await call(connection.query_property, UNKNOWN_PROPERTY, (), default=(), blame=rule, late=late)
+        for guid, asked in PROPERTIES.items():
+            question = tuple(PropertyValue(QUESTIONS[kind]) for kind in asked.question)
+            query = connection.query_property
+            answer: object = await call(query, guid, question, default=UNANSWERED, blame=rule, late=late)
+            if answer is not UNANSWERED:
+                good = isinstance(answer, Sequence) and all(isinstance(value, PropertyValue) for value in answer)
+                findings.check(types, good, f"{asked.name} was answered {answer!r}{when}")
+        for name, static in CHANNELS:
+            await self.open_channel(name, static, rule, when, late)
+
+    async def open_channel(self, name: str, static: bool, rule: str, when: str = "", late: str | None = None) -> None:
+        """CreateVirtualChannel, and close what comes."""
+        call, create = self.run.call, self.connection.create_virtual_channel
+        channel = await call(create, name, static, 0, default=None, blame=rule, late=late)
+        missing = [method for method in ("send_all", "receive_some", "aclose") if not hasattr(channel, method)]
+        what = f"CreateVirtualChannel returned a {type(channel).__name__} without {', '.join(missing)}{when}"
+        if self.run.findings.check("channels-are-streams", channel is None or not missing, what) and channel:
+            await call(channel.aclose, default=None, blame=rule, late=late)
 
     # The end
 
@@ -280,8 +325,8 @@ class DrivenConnection:
         self.run.findings.check("close-returns", True)
         self.callback.is_closed = True
         relay = self.guest.relay
-        if relay is None:
-            return
+        if relay is None or "close-lets-the-client-go" in self.run.findings.failures:
+            return  # waiting again would tell nothing new
         with trio.move_on_after(self.run.kit.patience):
             await relay.provider_closed.wait()
         self.run.findings.check(

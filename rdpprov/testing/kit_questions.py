@@ -1,29 +1,17 @@
 """What a check asks a connection that is logged on: properties, channels, and the interfaces that not all have."""
 
-from collections.abc import Mapping
-
 from rdpprov.api.connection import ProtocolConnection2
-from rdpprov.api.enums import LogonErrorRedirectorResponse, ValueType
+from rdpprov.api.enums import LogonErrorRedirectorResponse
 from rdpprov.api.fast_reconnect import EnhancedFastReconnectArbitrator
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.properties import PROPERTIES
-from rdpprov.api.shadow import ShadowConnection
-from rdpprov.api.structures import PropertyData, PropertyValue, SerializedUserCredential
+from rdpprov.api.structures import PropertyValue, SerializedUserCredential
 from rdpprov.api.wddm import WddmIddProps, WddmIddProps1
 from rdpprov.errors import E_NOTIMPL, HResultError
-from rdpprov.testing.kit_connection import FIRST_SESSION, SECOND_SESSION, DrivenConnection
+from rdpprov.testing.kit_connection import CHANNELS, FIRST_SESSION, QUESTIONS, SECOND_SESSION, DrivenConnection
 from rdpprov.testing.kit_service import REDIRECTOR_ANSWERS, UNKNOWN_PROPERTY
+from rdpprov.testing.kit_shadow import shadow
 
-QUESTIONS: Mapping[ValueType, PropertyData] = {
-    ValueType.ULONG: 0,
-    ValueType.STRING: "notepad.exe",
-    ValueType.BINARY: b"",
-    ValueType.GUID: UNKNOWN_PROPERTY,
-}
-"""A question's entries, by their types."""
-
-CHANNELS = (("CHECK", True), ("rdpprov::check", False))
-"""Endpoint names, and whether they are static."""
 LONG_CHANNELS = (("EIGHTLET", True), ("x" * 261, False))
 """One character more than there may be."""
 
@@ -35,6 +23,7 @@ async def ask_everything(driven: DrivenConnection) -> None:
     await _channels(driven)
     await _redirector(driven)
     await _optional_interfaces(driven)
+    await shadow(driven)
 
 
 async def _unknown_property(driven: DrivenConnection) -> None:
@@ -69,14 +58,7 @@ async def _channels(driven: DrivenConnection) -> None:
     rule = "channels-are-streams"
     call, connection, findings = driven.run.call, driven.connection, driven.run.findings
     for name, static in CHANNELS:
-        channel = await call(connection.create_virtual_channel, name, static, 0, default=None, blame=rule)
-        if channel is None:
-            findings.check(rule, True)
-            continue
-        missing = [method for method in ("send_all", "receive_some", "aclose") if not hasattr(channel, method)]
-        what = f"CreateVirtualChannel returned a {type(channel).__name__} without {', '.join(missing)}"
-        if findings.check(rule, not missing, what):
-            await call(channel.aclose, default=None, blame=rule)
+        await driven.open_channel(name, static, rule)
     for name, static in LONG_CHANNELS:
         channel = await call(connection.create_virtual_channel, name, static, 0, default=None, blame=rule)
         kind = "static" if static else "dynamic"
@@ -119,9 +101,3 @@ async def _optional_interfaces(driven: DrivenConnection) -> None:
         hardware_id = await call(connection.get_hardware_id, default=None, blame=rule)
         is_text = hardware_id is None or isinstance(hardware_id, str)
         findings.check(rule, is_text, f"GetHardwareId returned {hardware_id!r}")
-    shadow = await call(driven.connection.get_shadow_connection, default=None, blame=rule)
-    if shadow is not None:
-        is_one = isinstance(shadow, ShadowConnection)
-        findings.check(rule, is_one, f"GetShadowConnection returned a {type(shadow).__name__}")
-        if is_one:
-            driven.run.check_signatures(shadow)

@@ -37,6 +37,9 @@ from rdpprov.testing.rules import BY_NAME
 SETTLE = 0.05
 """At most this, in seconds, is `Check.settle`."""
 
+MOST_SEEN = 8
+"""Of a rule that is broken again and again, so much is told."""
+
 REQUIRED: Final = object()
 """No default: a failure is one of the provider's."""
 
@@ -65,7 +68,7 @@ class Findings:
         assert rule in BY_NAME, rule
         if good:
             self.passed.add(rule)
-        elif seen not in self.failures[rule]:
+        elif seen not in self.failures[rule] and len(self.failures[rule]) < MOST_SEEN:
             self.failures[rule].append(seen)
         return good
 
@@ -104,6 +107,13 @@ class Check:
     def settle(self) -> float:
         """Seconds in which what should not happen may happen."""
         return min(SETTLE, self.patience / 20)
+
+    async def comes(self, condition: Callable[[], bool]) -> bool:
+        """Wait until something is so, as long as patience lasts; whether it is."""
+        with trio.move_on_after(self.patience):
+            while not condition():  # noqa: ASYNC110 - a client has no event for it
+                await trio.sleep(self.settle / 5)
+        return condition()
 
     def is_client_task(self, task: trio.lowlevel.Task) -> bool:
         """Whether a task is the client's, rather than the provider's."""
@@ -237,6 +247,7 @@ class Run:
         default: object = REQUIRED,
         blame: str | None = None,
         late: str | None = None,
+        answers: str = "answers-have-their-types",
         may_refuse: bool = False,
     ) -> Any:
         """Make one call of the service.
@@ -247,6 +258,7 @@ class Run:
             default: what is returned after E_NOTIMPL, and after a failure that the service survives.
             blame: the rule that is broken if the call fails, where it is a special one.
             late: the rule that is broken if the call does not return, likewise.
+            answers: the rule that is broken if the answer has another type than the interface says.
             may_refuse: every HRESULT is an answer here.
 
         Raises:
@@ -286,7 +298,7 @@ class Run:
         self._passed(blame, late, is_notification)
         if row is not None and row.returns is not None:
             self.findings.require(
-                "answers-have-their-types",
+                answers,
                 isinstance(answer, row.returns),
                 f"{name} returned {type(answer).__name__}, expected {getattr(row.returns, '__name__', row.returns)}",
             )
@@ -556,7 +568,8 @@ async def running(check: Check, listeners: int = 1, starting: str = "starts") ->
         names = ", ".join(sorted({task.name for task in counter.alive if not check.is_client_task(task)}))
         check.findings.check("nothing-left-behind", not names, f"tasks that are still there: {names}")
     check.client_tasks.clear()
-    left = await _sockets_left(sockets, check.patience)
+    known = "nothing-left-behind" in check.findings.failures  # then waiting again would tell nothing new
+    left = await _sockets_left(sockets, 0 if known else check.patience)
     check.findings.check("nothing-left-behind", not left, f"{left} sockets are still open")
 
 

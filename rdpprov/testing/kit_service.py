@@ -174,6 +174,7 @@ class KitCallback(ProtocolConnectionCallback):
         self.broken = 0
         self.late: list[str] = []
         """What came after Close."""
+        self._wire_ends: dict[str, bytes] = {}
         self.is_ready = trio.Event()
         self.is_broken = trio.Event()
 
@@ -209,7 +210,7 @@ class KitCallback(ProtocolConnectionCallback):
 
     def trace_event(self, name: str, fields: Mapping[str, object], *, ago: float = 0.0) -> None:
         """A milestone: searched for secrets."""
-        self._observer.told(f"trace event {name}", repr(dict(fields)))
+        self._observer.traced(f"trace event {name}", repr(dict(fields)))
 
     @property
     def traces_wire(self) -> bool:
@@ -218,7 +219,10 @@ class KitCallback(ProtocolConnectionCallback):
 
     def trace_wire(self, direction: Literal["in", "out"], data: bytes, *, ago: float = 0.0) -> None:
         """Bytes: searched for secrets."""
-        self._observer.told(f"wire trace ({direction})", bytes(data))
+        # A secret may be cut in two, between one call and the next.
+        joined = self._wire_ends.get(direction, b"") + bytes(data)
+        self._wire_ends[direction] = joined[-self._observer.longest_needle :]
+        self._observer.traced(f"the wire trace ({direction})", joined)
 
     def _note(self, call: str) -> None:
         if self.is_closed:
@@ -236,9 +240,15 @@ class Observer:
 
     def __init__(self, secret: str, blocked: float) -> None:
         self._needles: tuple[bytes, ...] = (secret.encode(), secret.encode("utf-16-le"))
-        self._secret = secret
+        self._texts: tuple[str, ...] = (secret, repr(secret.encode("utf-16-le"))[2:-1])  # as is, and inside of b"..."
+        self.longest_needle = max(map(len, self._needles))
+        """In bytes."""
         self.secrets_in: list[str] = []
         """Where the secret was found."""
+        self.secrets_traced: list[str] = []
+        """In which part of a trace it was found."""
+        self.has_traces = False
+        """The provider has traced something."""
         self.inside_calls: list[str] = []
         """Callbacks made from inside a call."""
         self.open_calls: dict[trio.lowlevel.Task, str] = {}
@@ -248,9 +258,24 @@ class Observer:
 
     def told(self, where: str, what: str | bytes) -> None:
         """Something is going to be logged, printed, traced, or raised."""
-        found = self._secret in what if isinstance(what, str) else any(needle in what for needle in self._needles)
-        if found and where not in self.secrets_in:
+        if self._has_secret(what) and where not in self.secrets_in:
             self.secrets_in.append(where)
+
+    def traced(self, where: str, what: str | bytes) -> None:
+        """The provider has something traced."""
+        self.has_traces = True
+        if self._has_secret(what) and where not in self.secrets_traced:
+            self.secrets_traced.append(where)
+
+    def service_traced(self, trace: str) -> None:
+        """The real service has recorded a trace, with or without a part of the provider's in it."""
+        if self._has_secret(trace) and not self.secrets_traced:
+            self.secrets_traced.append("a trace of the real service")
+
+    def _has_secret(self, what: str | bytes) -> bool:
+        if isinstance(what, str):
+            return any(text in what for text in self._texts)
+        return any(needle in what for needle in self._needles)
 
     def called_back(self, call: str) -> None:
         """The provider calls the service."""

@@ -26,6 +26,12 @@ class _RdpUser:
         """Demand Active has come."""
         return self._client.width > 0
 
+    @property
+    def session_id(self) -> int | None:
+        """Of the last Save Session Info that named one, by itself or in a reconnect cookie."""
+        info = self._client.session_info
+        return info.logon_id if info is not None else None
+
     async def use(self) -> None:
         """Type a letter, once that is possible."""
         await self._client.active.wait()

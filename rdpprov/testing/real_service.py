@@ -113,7 +113,7 @@ async def real_service(check: Check) -> None:
     for trace in traces.all():
         for finding in check_trace(trace):
             check.findings.check(RULE, False, f"the trace of {trace.header.kind}: {finding}")
-        check.observer.told("a trace", repr(trace))
+        check.observer.service_traced(repr(trace))
     check.findings.check(RULE, True)
 
 

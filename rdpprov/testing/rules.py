@@ -35,6 +35,8 @@ _CALLBACK = "nf-wtsprotocol-iwrdsprotocolconnectioncallback-"
 _NO_RDS_CALLS = "nn-wtsprotocol-iwrdsprotocolconnection, Remarks"
 _SOCKET = "a listener that says its address (bound_addresses)"
 _USE = "a client with `use`"
+_ROUNDS = "a license connection with SendClientLicense and RequestClientLicense, and a client with `license_answers`"
+_SHADOW = "a provider with a shadow connection"
 
 RULES: tuple[Rule, ...] = (
     # The classes
@@ -310,6 +312,32 @@ RULES: tuple[Rule, ...] = (
         "compare with LICENSING_SUCCEEDED; on failure tell the client if it can be told, and wait for Close",
     ),
     Rule(
+        "license-packets-are-carried",
+        "SendClientLicense carries each packet to the client as it is, RequestClientLicense brings its answer.",
+        f"{_LICENSE}sendclientlicense; {_LICENSE}requestclientlicense",
+        "two rounds, a license that has no answer, ProtocolComplete(1), and the rest of the sequence; the packets have "
+        "a well-formed preamble ([MS-RDPELE] 2.2.2), what follows it is filler",
+        "send the packet without a look into it; return the next packet that the client sends, one for each call",
+        _ROUNDS,
+    ),
+    Rule(
+        "license-rounds-may-fail",
+        "After rounds, or in the middle of one, ProtocolComplete may say failure: it returns, and nobody is let on.",
+        f"{_LICENSE}protocolcomplete; rdpprov.rcm.licensing_sequence",
+        "ProtocolComplete(0) after a round, and after a packet that was not answered yet; SetErrorInfo and Close",
+        "let the verdict alone decide, not that packets were exchanged",
+        _ROUNDS,
+    ),
+    Rule(
+        "license-answers-are-the-clients",
+        "RequestClientLicense returns only what the client has said. If the client goes instead, it raises an HRESULT, "
+        "or waits until BrokenConnection has its effect.",
+        f"{_LICENSE}requestclientlicense; {_CALLBACK}brokenconnection",
+        "RequestClientLicense with nothing to answer; the client leaves, and another one resets",
+        "raise HResultError at the end of the client's stream; never return an empty packet for it",
+        _ROUNDS,
+    ),
+    Rule(
         "devices-have-their-methods",
         "GetInputHandles returns an object with plug and unplug, GetVideoHandle one with plug, unplug and damaged: "
         "plain methods that return at once and raise nothing.",
@@ -341,10 +369,18 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "secrets-are-not-told",
-        "Passwords reach neither logs nor traces nor exceptions.",
-        "rdpprov.traces.format: secrets are redacted by field",
-        "the client's password is looked for in all that is logged, printed, traced or raised",
-        "log names of fields, not their values; overwrite passwords in wire traces at equal length",
+        "Passwords reach neither logs nor exceptions.",
+        "rdpprov.errors.for_log; rdpprov.traces.format: secrets are redacted by field",
+        "the client's password is looked for in all that is logged, printed or raised",
+        "log names of fields, not their values",
+    ),
+    Rule(
+        "secrets-are-not-traced",
+        "Passwords reach no trace: neither trace_event's fields nor trace_wire's bytes.",
+        "rdpprov.api.ProtocolConnectionCallback.trace_wire; rdpprov.traces.format: secrets are redacted by field",
+        "the client's password is looked for, in UTF-8 and UTF-16, in all that is traced, also across calls",
+        "leave secrets out of trace_event's fields; overwrite them in what goes to trace_wire, at equal length",
+        "a provider that calls trace_event or trace_wire",
     ),
     # Reconnect
     Rule(
@@ -359,8 +395,9 @@ RULES: tuple[Rule, ...] = (
         "session-id-is-the-last-one",
         "After a reconnect only the new session's id counts.",
         f"{_CONNECTION}notifysessionid; Reconnect Sequence figure",
-        "the second NotifySessionId has another id; what the client is told and what is asked with it is looked at",
+        "the second NotifySessionId has another id; it is looked at what the client has been told after LogonNotify",
         "overwrite the id that you keep whenever NotifySessionId comes",
+        "a client that is told the session's id, and yields it as `session_id`",
     ),
     # The end
     Rule(
@@ -426,8 +463,24 @@ RULES: tuple[Rule, ...] = (
         "queries-at-any-step",
         "GetProtocolStatus, GetLastInputTime, QueryProperty may come between any two steps from AcceptConnection on.",
         "nn-wtsprotocol-iwrdsprotocolconnection; rdpprov.api.ProtocolConnection",
-        "all of them after each step",
+        "all of them after each step, with every documented property, and CreateVirtualChannel",
         "answer with what is known by then, or NotImplementedByProvider",
+    ),
+    Rule(
+        "query-answers-have-their-types",
+        "Whenever it is asked, GetProtocolStatus returns ProtocolStatus, GetLastInputTime an int that is not negative, "
+        "QueryProperty a sequence of PropertyValue.",
+        f"{_CONNECTION}getprotocolstatus; {_CONNECTION}getlastinputtime; {_CONNECTION}queryproperty",
+        "all of them after each step",
+        "raise NotImplementedByProvider where there is no answer yet; never return None or a number that stands for it",
+        "a provider that answers one",
+    ),
+    Rule(
+        "queries-outlive-the-client",
+        "A query during which the client goes, or that comes between that and Close, returns or raises an HRESULT.",
+        "rdpprov.rcm.queries: the service asks until BrokenConnection has its effect",
+        "all queries, over and over, while a client leaves, while another resets, and after BrokenConnection",
+        "answer from what you have noted, not from the socket; catch OSError and trio.BrokenResourceError",
     ),
     Rule(
         "last-input-is-elapsed",
@@ -456,7 +509,7 @@ RULES: tuple[Rule, ...] = (
         "channels-are-streams",
         "CreateVirtualChannel returns an object with send_all, receive_some and aclose, or raises an HRESULT.",
         f"{_CONNECTION}createvirtualchannel; rdpprov.api.devices.Channel",
-        "a static and a dynamic channel, and names that are too long",
+        "a static and a dynamic channel, after each step, and names that are too long",
         "return a trio-like stream; raise HResultError for what cannot be had",
     ),
     Rule(
@@ -475,6 +528,24 @@ RULES: tuple[Rule, ...] = (
         f"{_CONNECTION}getshadowconnection",
         "the questions of each interface that the connection is an instance of",
         "return what the base class's annotation says; do not derive from an interface that you do not mean",
+    ),
+    # Shadowing
+    Rule(
+        "shadow-start-is-answered",
+        "Start is answered with InvokeTargetShadow, from a task of the provider's own, for the session that it named.",
+        "nf-wtsprotocol-iwrdsprotocolshadowconnection-start; -iwrdsprotocolshadowcallback-invoketargetshadow",
+        "Start on a connection that is logged on",
+        "call shadow_callback.invoke_target_shadow with the server and the session that start was given, when it has "
+        "returned; raise NotImplementedByProvider in start if the service is to shadow by itself",
+        _SHADOW,
+    ),
+    Rule(
+        "shadow-stop-is-taken",
+        "Stop returns, on the shadower's side and on the target's; no InvokeTargetShadow follows, and clients stay.",
+        "nf-wtsprotocol-iwrdsprotocolshadowconnection-stop: after an error the service drops the connection",
+        "Start and Stop, DoTarget and Stop, on a connection that is logged on; then it is used as before",
+        "end in stop what start or do_target began, and nothing else",
+        _SHADOW,
     ),
     # With the real service
     Rule(

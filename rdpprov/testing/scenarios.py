@@ -15,8 +15,9 @@ from rdpprov.api.enums import ListenerSettingLevel, RcmDrainState, RcmServiceSta
 from rdpprov.api.structures import NULL_GUID, ListenerSettings, ServiceState, SessionId
 from rdpprov.errinfo import ErrInfo
 from rdpprov.testing.kit_connection import FIRST_SESSION, POLICIES, SECOND_SESSION, STEPS, DrivenConnection, arrived
+from rdpprov.testing.kit_licensing import licensing_client_goes, licensing_rounds, licensing_rounds_fail
 from rdpprov.testing.kit_questions import ask_everything
-from rdpprov.testing.kit_run import CannotGoOnError, Check, Run, running
+from rdpprov.testing.kit_run import CannotGoOnError, Check, Guest, Run, running
 from rdpprov.testing.real_service import real_service
 
 UNKNOWN_CODES = (0, int(ErrInfo.ERRINFO_LOGOFF_BY_USER), 0xDEADBEEF, 0xFFFFFFFF)
@@ -98,6 +99,7 @@ async def first_connection(check: Check) -> None:
         await driven.walk(after_step=driven.query)
         driven.still_there("broken-connection-only-then", "while the client was there")
         await trio.sleep(check.settle)
+        driven.still_there("broken-connection-only-then", "while the client was there")
         check.findings.check("good-client-gets-in", True)
         await ask_everything(driven)
         screen, sink = driven.screen, driven.sink
@@ -150,16 +152,48 @@ async def reconnect(check: Check) -> None:
         if await driven.use():
             await _input_arrives(driven, "after the reconnect")
             driven.look_at_late_uses(screen, sink)
-        told = getattr(guest.client, "session_id", None)
-        if told is not None:
-            check.findings.check(
-                "session-id-is-the-last-one", told == SECOND_SESSION, f"the client was told session {told} after it"
-            )
-        else:
-            check.findings.check("session-id-is-the-last-one", True)
+        await _session_is_told(driven)
         driven.still_there(rule, "after DisconnectNotify")
         check.findings.check(rule, True)
         await driven.leave()
+
+
+async def _session_is_told(driven: DrivenConnection) -> None:
+    """The session that the client knows of; one whose protocol does not tell it has no `session_id`, or None."""
+
+    def told() -> int | None:
+        session_id: int | None = getattr(driven.guest.client, "session_id", None)
+        return session_id
+
+    if hasattr(driven.guest.client, "session_id"):
+        await driven.run.kit.comes(lambda: told() == SECOND_SESSION)
+    if told() is None:
+        return
+    seen = f"the client was told session {told()} last, expected {SECOND_SESSION}"
+    driven.run.findings.check("session-id-is-the-last-one", told() == SECOND_SESSION, seen)
+
+
+async def asked_while_leaving(check: Check) -> None:
+    """Queries of a connection whose client goes meanwhile."""
+    rule = "queries-outlive-the-client"
+    for resets in (False, True):
+        async with running(check) as run, run.guest() as guest:
+            driven = await arrived(run, guest)
+            await driven.walk()
+
+            async def go(guest: Guest = guest, resets: bool = resets) -> None:
+                await (guest.break_line() if resets else guest.leave(check.patience))
+
+            run.nursery.start_soon(go)
+            how = " while the client was reset" if resets else " while the client left"
+            with trio.move_on_after(check.patience):
+                while not driven.callback.is_broken.is_set():
+                    await driven.ask(rule, how, rule)
+                    await trio.sleep(check.settle / 10)
+            await trio.sleep(check.settle)
+            await driven.ask(rule, " after the client had gone", rule)
+            check.findings.check(rule, True)
+            await driven.leave(ErrInfo.ERRINFO_PEER_DISCONNECTED, client_gone=True)
 
 
 async def client_leaves(check: Check) -> None:
@@ -362,7 +396,11 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(first_connection, is_foundation=True),
     Scenario(reconnect),
     Scenario(client_leaves),
+    Scenario(asked_while_leaving),
     Scenario(licensing_fails),
+    Scenario(licensing_rounds),
+    Scenario(licensing_rounds_fail),
+    Scenario(licensing_client_goes),
     Scenario(close_at_any_step),
     Scenario(bad_clients),
     Scenario(refused),

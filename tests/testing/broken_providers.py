@@ -21,25 +21,28 @@ from tests.testing.minimal_provider import (
     Listener,
     MinimalManager,
     Redirector,
+    Shadow,
 )
 
 BROKEN = {}
 """The manager class that breaks it, by rule."""
 
 
+def manager_of(broken):
+    """A manager class that makes listeners, and these connections, of a class."""
+    if issubclass(broken, MinimalManager):
+        return broken
+    if issubclass(broken, Listener):
+        return type(broken.__name__, (MinimalManager,), {"make_listener": broken})
+    return manager_of(type(broken.__name__, (Listener,), {"make_connection": broken}))
+
+
 def breaks(rule):
     """A class that breaks a rule: of a manager, a listener, a connection, or of what a connection makes."""
 
     def register(broken):
-        if issubclass(broken, MinimalManager):
-            manager = broken
-        elif issubclass(broken, Listener):
-            manager = type(broken.__name__, (MinimalManager,), {"make_listener": broken})
-        else:
-            listener = type(broken.__name__, (Listener,), {"make_connection": broken})
-            manager = type(broken.__name__, (MinimalManager,), {"make_listener": listener})
         assert rule not in BROKEN
-        BROKEN[rule] = manager
+        BROKEN[rule] = manager_of(broken)
         return broken
 
     return register
@@ -364,6 +367,36 @@ class IgnoresTheVerdict(Connection):
             self.connection.say("LICENSED")
 
 
+@breaks("license-packets-are-carried")
+class LooksIntoPackets(Connection):
+    class make_license(License):  # noqa: N801 - a factory
+        async def send_client_license(self, packet):
+            await super().send_client_license(packet.rstrip(b"\xff"))
+
+
+@breaks("license-rounds-may-fail")
+class LicensesWhoTakesPackets(Connection):
+    class make_license(License):  # noqa: N801 - a factory
+        had_rounds = False
+
+        async def send_client_license(self, packet):
+            self.had_rounds = True
+            await super().send_client_license(packet)
+
+        async def protocol_complete(self, complete):
+            await super().protocol_complete(api.LICENSING_SUCCEEDED if self.had_rounds else complete)
+
+
+@breaks("license-answers-are-the-clients")
+class AnswersForTheClient(Connection):
+    class make_license(License):  # noqa: N801 - a factory
+        async def request_client_license(self, reserve=b""):
+            try:
+                return await super().request_client_license(reserve)
+            except api.HResultError:
+                return b""
+
+
 @breaks("devices-have-their-methods")
 class PlugsAsynchronously(Connection):
     class Display(Display):
@@ -404,6 +437,30 @@ class LogsPasswords(Connection):
     async def get_user_credentials(self):
         logging.getLogger(__name__).debug("%s logs on with %s", self.user, self.password)
         return await super().get_user_credentials()
+
+
+@breaks("secrets-are-not-traced")
+class TracesWhatItReads(Connection):
+    def trace(self):
+        self.callback.trace_wire("in", f"HELLO {self.user} {self.password}\n".encode())
+
+
+class TracesFields(Connection):
+    def trace(self):
+        self.callback.trace_event("hello", {"user": self.user, "said": (self.user, self.password)})
+
+
+class TracesWideBytes(Connection):
+    def trace(self):
+        self.callback.trace_event("hello", {"said": self.password.encode("utf-16-le")})
+
+
+class TracesHalves(Connection):
+    def trace(self):
+        self.callback.trace_wire("out", b"welcome")
+        self.callback.trace_wire("in", f"HELLO {self.user} {self.password[:9]}".encode())
+        self.callback.trace_wire("out", b"go on")
+        self.callback.trace_wire("in", f"{self.password[9:]}\n".encode())
 
 
 # Reconnect
@@ -523,6 +580,20 @@ class CountsFromTheLogonOn(Connection):
         return await super().get_protocol_status()
 
 
+@breaks("query-answers-have-their-types")
+class AnswersNoneUntilTheLogon(Connection):
+    async def query_property(self, query_type, entries_in=()):
+        answer = await super().query_property(query_type, entries_in)
+        return answer if self.session_id is not None else None
+
+
+@breaks("queries-outlive-the-client")
+class AsksItsSocket(Connection):
+    async def get_protocol_status(self):
+        self.stream.socket.getpeername()
+        return await super().get_protocol_status()
+
+
 @breaks("last-input-is-elapsed")
 class TellsTheTime(Connection):
     async def get_last_input_time(self):
@@ -564,6 +635,23 @@ class RedirectsNothing(Connection):
 class ShadowsWithItself(Connection):
     async def get_shadow_connection(self):
         return self
+
+
+# Shadowing
+
+
+@breaks("shadow-start-is-answered")
+class StartsAndForgets(Connection):
+    class make_shadow(Shadow):  # noqa: N801 - a factory
+        async def invoke(self, server, session_id):
+            pass
+
+
+@breaks("shadow-stop-is-taken")
+class CannotStop(Connection):
+    class make_shadow(Shadow):  # noqa: N801 - a factory
+        async def stop(self):
+            raise api.NotImplementedByProvider("Stop")
 
 
 # The service

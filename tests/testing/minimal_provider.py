@@ -1,6 +1,7 @@
 """A correct provider, as small as one can be that does everything the kit looks at; and its client.
 
 The client says ``HELLO user password``, then ``KEY x``. The provider says ``LICENSED``, ``SESSION n`` and ``BYE``.
+Both say ``LICENSE packet``, in hexadecimal digits.
 """
 
 from contextlib import asynccontextmanager, suppress
@@ -49,13 +50,45 @@ class Redirector(api.LogonErrorRedirector):
         return LogonErrorRedirectorResponse.HANDLED_SHOW
 
 
-class License(api.AlwaysLicensed):
+class License(api.LicenseConnection):
     def __init__(self, connection):
         self.connection = connection
+
+    async def request_licensing_capabilities(self):
+        return api.LicenseCapabilities()
+
+    async def send_client_license(self, packet):
+        self.connection.say(f"LICENSE {packet.hex()}")
+
+    async def request_client_license(self, reserve=b""):
+        try:
+            return await self.connection.licenses.receive()
+        except trio.EndOfChannel:
+            raise api.HResultError("the client is gone") from None
 
     async def protocol_complete(self, complete):
         if complete == api.LICENSING_SUCCEEDED:
             self.connection.say("LICENSED")
+
+
+class Shadow(api.ShadowConnection):
+    def __init__(self, connection):
+        self.connection = connection
+        self.shadowing = None
+
+    async def start(self, target_server_name, target_session_id, hot_key_vk, hotkey_modifiers, shadow_callback):
+        self.shadowing = shadow_callback
+        self.connection.tasks.start_soon(self.invoke, target_server_name, target_session_id)
+
+    async def invoke(self, server, session_id):
+        if self.shadowing is not None:
+            self.shadowing.invoke_target_shadow(server, session_id, b"", b"", b"", b"", self.connection.user)
+
+    async def stop(self):
+        self.shadowing = None
+
+    async def do_target(self, param1, param2, param3, param4, client_name):
+        pass
 
 
 class Channel:
@@ -73,6 +106,7 @@ class Connection(api.ProtocolConnection):
     make_license = License
     make_redirector = Redirector
     make_channel = Channel
+    make_shadow = Shadow
 
     def __init__(self, stream):
         self.stream = stream
@@ -82,6 +116,7 @@ class Connection(api.ProtocolConnection):
         self.session_id = None
         self.last_input = trio.current_time()
         self.to_say, self.said = trio.open_memory_channel(100)
+        self.license_came, self.licenses = trio.open_memory_channel(10)
         self.over = trio.Event()
         self.served = trio.Event()
         self.callback = None
@@ -114,11 +149,12 @@ class Connection(api.ProtocolConnection):
             await self.introduce()
             self.callback = await self.connected(listener_callback)
             await self.ready()
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(self.write)
-                tasks.start_soon(self.read)
+            self.trace()
+            async with trio.open_nursery() as self.tasks:
+                self.tasks.start_soon(self.write)
+                self.tasks.start_soon(self.read)
                 await self.over.wait()
-                tasks.cancel_scope.cancel()
+                self.tasks.cancel_scope.cancel()
         except (ValueError, trio.TooSlowError, api.HResultError, *GONE):
             pass
         finally:
@@ -136,10 +172,18 @@ class Connection(api.ProtocolConnection):
         self.callback.on_ready()
 
     async def read(self):
-        with suppress(*GONE):
+        with suppress(*GONE), self.license_came:
             while line := await self.read_line():
-                self.heard(line)
+                if line.startswith("LICENSE "):
+                    self.license_came.send_nowait(bytes.fromhex(line[8:]))
+                else:
+                    self.heard(line)
         self.broken()
+
+    def trace(self):
+        if self.callback.traces_wire:
+            self.callback.trace_wire("in", f"HELLO {self.user} {'*' * len(self.password)}\n".encode())
+        self.callback.trace_event("hello", {"user": self.user, "password_length": len(self.password)})
 
     def heard(self, line):
         if line.startswith("KEY "):
@@ -205,6 +249,9 @@ class Connection(api.ProtocolConnection):
             raise api.HResultError("the name is too long", E_INVALIDARG)
         return self.make_channel()
 
+    async def get_shadow_connection(self):
+        return self.make_shadow(self)
+
 
 class Listener(api.ProtocolListener):
     make_connection = Connection
@@ -244,6 +291,8 @@ class MinimalUser:
         self.stream = stream
         self.session_id = None
         self.admitted = False
+        self.license_packets = []
+        self.license_answers = []
 
     async def use(self):
         await self.stream.send_all(b"KEY a\n")
@@ -255,8 +304,16 @@ class MinimalUser:
                 *lines, received = (received + data).split(b"\n")
                 for line in lines:
                     self.admitted |= line == b"LICENSED"
+                    if line.startswith(b"LICENSE "):
+                        await self.got_license(bytes.fromhex(line[8:].decode()))
                     if line.startswith(b"SESSION "):
                         self.session_id = int(line[8:])
+
+    async def got_license(self, packet):
+        self.license_packets.append(packet)
+        if packet[0] not in (3, 4):  # the license itself has no answer
+            self.license_answers.append(b"answer to " + packet[:40])
+            await self.stream.send_all(b"LICENSE %s\n" % self.license_answers[-1].hex().encode())
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import trio
 
+from rdpprov.errors import NotImplementedByProvider
 from rdpprov.providers.wtsprotocol import adapted
 from rdpprov.testing.check_provider import Status, check_provider
 from tests.providers.old_shape import OldConnection, OldListener, OldManager
@@ -17,6 +18,9 @@ class Connection(OldConnection):
             await super().run(listener_callback)
         except (AttributeError, ValueError):  # no line, or none with a name and a password
             await self.stream.aclose()
+
+    async def query_property(self, query_type, entries_in=()):
+        raise NotImplementedByProvider("QueryProperty")
 
 
 class Listener(OldListener):
