@@ -163,10 +163,10 @@ class PluggedScreen:
 
     def close(self) -> None:
         """Unplug. Twice is allowed, and so is a provider that closes it by itself."""
-        if self._screen is not None:
-            self._size = (self._screen.width, self._screen.height)
-            self._screen.close()
-            self._screen = None
+        screen, self._screen = self._screen, None
+        if screen is not None:
+            self._size = (screen.width, screen.height)
+            screen.close()
 
     def stop_updates(self) -> None:
         """No damage until `redraw`; what happens meanwhile is not lost."""
@@ -208,6 +208,7 @@ class Attachment:
         """That is plugged in."""
         self._screen: PluggedScreen | None = None
         self._sink: PressedInput | None = None
+        self._desktop_failed: Failed = provider_failed
 
     @property
     def can_be_asked(self) -> bool:
@@ -217,9 +218,13 @@ class Attachment:
     def plug(self, desktop: Desktop, desktop_failed: Failed) -> None:
         """Show this desktop and send it the input, instead of the one before."""
         self.unplug()
-        self.desktop = desktop
+        self.desktop, self._desktop_failed = desktop, desktop_failed
         if self._video is not None:
-            self._screen = PluggedScreen(desktop, self._damaged)
+            try:
+                self._screen = PluggedScreen(desktop, self._damaged)
+            except Exception as error:
+                desktop_failed(error)
+                return
             self._guarded(self._video.plug, self._screen)
         if self._inputs is not None:
             self._sink = PressedInput(desktop, desktop_failed, self._touched)
@@ -235,7 +240,10 @@ class Attachment:
             sink.release_all()
         if screen is not None and self._video is not None:
             self._guarded(self._video.unplug)
-            screen.close()
+            try:
+                screen.close()
+            except Exception as error:  # who unplugs may be another connection, or the end of this one
+                self._desktop_failed(error)
 
     def stop_updates(self) -> None:
         """StopScreenUpdates."""

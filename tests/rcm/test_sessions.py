@@ -21,7 +21,7 @@ from rdpprov.rcm.configuration import Limits, Policies, SessionsPolicy
 from rdpprov.rcm.session_table import SessionTable, verifier
 from rdpprov.sessions.base import ClientAttached, ClientDetached, SequenceStep
 from rdpprov.sessions.logon import PanelLogonDesktop
-from rdpprov.testing.scripted import HANGS, Fails, ScriptedProvider, Takes
+from rdpprov.testing.scripted import HANGS, Fails, ScriptedProvider, ScriptedScreen, Takes
 
 
 def enabled(value):
@@ -710,3 +710,58 @@ async def test_log_on_notify_may_tighten_a_policy_and_not_loosen_one(autojump_cl
         assert (settings.disable_clip, settings.max_idle_time, settings.client_name) == (True, 10, "renamed")
     assert any(entry.get("settings") == ["disable_clip"] for entry in log)
     assert isinstance(settings, ConnectionSettings)
+
+
+class BrokenScreen(ScriptedScreen):
+    """One that cannot be closed."""
+
+    def close(self):
+        raise ZeroDivisionError("a mistake")
+
+
+class BrokenDesktops(ScriptedProvider):
+    """The first desktop has screens that cannot be opened, or not closed; the others are good."""
+
+    def __init__(self, fails_at):
+        super().__init__()
+        self.fails_at = fails_at
+
+    def make_desktop(self, request):
+        desktop = super().make_desktop(request)
+        if len(self.desktops) == 1:
+            desktop.open_screen = self._open_screen
+        return desktop
+
+    def _open_screen(self, on_damage):
+        if self.fails_at == "open":
+            raise ZeroDivisionError("a mistake")
+        return BrokenScreen(self.desktops[0], on_damage)
+
+
+@pytest.mark.parametrize("fails_at", ["open", "close"])
+async def test_a_desktop_with_a_broken_screen_costs_its_own_session(autojump_clock, checked, fails_at):
+    provider = BrokenDesktops(fails_at)
+    async with provider.service() as service:
+        ann = await provider.connect(answers={"GetUserCredentials": UserCredential("ann", "right")})
+        bob = await provider.log_on("bob")
+        await trio.sleep(1)
+        ann.goes()
+        await ann.closed.wait()
+        await trio.sleep(1)
+        assert provider.desktops[0].is_closed
+        assert [session.user.name for session in service.sessions] == ["bob"]
+        assert not bob.closed.is_set()
+    checked(provider)
+
+
+async def test_a_desktop_whose_screen_does_not_close_ends_when_it_is_taken_over(autojump_clock):
+    provider = BrokenDesktops("close")
+    async with provider.service() as service:
+        first = await provider.log_on("ann")
+        second = await provider.connect(answers={"GetUserCredentials": UserCredential("ann", "right")})
+        await first.closed.wait()
+        await second.closed.wait()
+        assert list(service.sessions) == []
+        third = await provider.log_on("ann")
+        await trio.sleep(1)
+        assert not third.closed.is_set()
