@@ -119,10 +119,16 @@ async def stay_within_limits(service: ServiceContext, callback: ConnectionCallba
 
 
 async def _provider_saw_input(callback: ConnectionCallback) -> bool:
-    """GetLastInputTime, if the provider can tell: it may know of input that is no event for the desktop."""
+    """GetLastInputTime, if the provider can tell: it may know of input that is no event for the desktop.
+
+    What is one, and comes while it thinks about it, counts too.
+    """
     if not implements(callback.connection, ProtocolConnection.get_last_input_time):
         return False
+    before = callback.last_input
     elapsed = await last_input(callback)
+    if callback.last_input != before:  # a key came while the provider was being asked
+        return True
     seen = trio.current_time() - (elapsed or 0) / 1000
     if elapsed is None or seen < callback.last_input + NEWER:
         return False

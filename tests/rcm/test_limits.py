@@ -362,3 +362,17 @@ async def test_the_time_with_a_client_is_warned_of_without_asking(autojump_clock
         assert len(notices(provider.desktops[0])) == 1
         assert WARNING not in client.names
         assert "GetLastInputTime" not in client.names
+
+
+async def test_a_key_counts_although_the_provider_is_being_asked_for_input_just_then(autojump_clock, checked):
+    asked = Takes(3, 10**9)
+    provider = ScriptedProvider({"GetLastInputTime": asked}, policies=machine(max_idle_time=10))
+    async with provider.service():
+        client = await provider.log_on("ann", connection_class=QueriedConnection)
+        await client.until("GetLastInputTime", 2)  # before the warning, and when the time is over
+        assert len(notices(provider.desktops[0])) == 1
+        client.inputs.send(A_KEY)
+        await trio.sleep(500)
+        assert not client.closed.is_set()
+        assert notices(provider.desktops[0])[1:] == [""]
+    checked(provider)
