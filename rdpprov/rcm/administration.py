@@ -18,7 +18,7 @@ from rdpprov.rcm.connection_callback import ConnectionCallback
 from rdpprov.rcm.context import Listener, ServiceContext
 from rdpprov.rcm.counters import Carried, Histogram, Place
 from rdpprov.rcm.ending import DESKTOP_DIED, Ending
-from rdpprov.rcm.events import Feed, SessionDisconnected, SessionDropped, SessionLoggedOff, Watcher
+from rdpprov.rcm.events import Feed, Watcher
 from rdpprov.rcm.queries import last_input, status
 from rdpprov.rcm.session_table import Session
 from rdpprov.rcm.settings import EffectiveSettings, Origin
@@ -255,8 +255,10 @@ class Administration:
         with self._feed.watching() as watcher:
             act()
             with trio.move_on_after(self._service().limits.close + GRACE):
-                while not is_over():  # asked anew at every turn, for events may be lost
-                    await _heard_of(watcher, session_id)
+                while not is_over():
+                    # Whatever it is: events may be lost, and a client on its way into a session leaves it without one.
+                    if await anext(watcher, None) is None:
+                        break  # the service has ended, and the session with it
                 return
         raise AdministrationError(f"session {session_id} does not react", "too-slow")
 
@@ -286,18 +288,6 @@ class Administration:
         if (session := self._service().sessions.get(session_id)) is None:
             raise AdministrationError(f"there is no session {session_id}", "no-such-session")
         return session
-
-
-async def _heard_of(watcher: Watcher, session_id: int) -> None:
-    """Wait for something to happen that may have to do with a session's end, or with its client's."""
-    async for event in watcher:
-        match event:
-            case SessionDisconnected() | SessionDropped() | SessionLoggedOff():
-                if event.session == session_id:
-                    return
-            case _:
-                pass
-    # The service has ended, and the session with it.
 
 
 @attrs.define

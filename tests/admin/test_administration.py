@@ -332,3 +332,23 @@ async def test_a_provider_that_does_not_answer_costs_a_second_for_all_and_its_ow
         assert trio.current_time() - before == 1
         assert (ann.connection.bytes_in, bob.connection.bytes_in) == (None, 300)
         assert ann.idle == bob.idle == 0  # the service looks at the input, too
+
+
+async def test_disconnecting_a_client_that_is_on_its_way_into_its_session_does_not_wait_in_vain(autojump_clock):
+    provider = ScriptedProvider()
+    async with provider.service() as service:
+        client = await provider.log_on("ann")
+        client.goes()
+        await client.closed.wait()
+        client = await provider.connect(answers={**ANN, "ConnectNotify": lambda number: reconnecting(number)})
+
+        async def reconnecting(number):
+            if number == 1:
+                await trio.sleep(4)
+
+        await client.until("DisconnectNotify")  # of the temporary session
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.current_time()
+        await service.administration.disconnect(1)
+        assert trio.current_time() - before < 1
+        assert [session.state for session in service.sessions] == [ConnectState.DISCONNECTED]
