@@ -71,8 +71,10 @@ async def connection_sequence(
                 if existing is None:
                     await admit(service, callback)
                     program = await initial_program(callback)
-                    # Another connection of the user may have got a session meanwhile.
+                    # Another connection of the user may have got a session meanwhile, or the service begun to drain.
                     existing = arbitrate(service.sessions, user, named, single_session_per_user=single)
+                    if existing is None:
+                        await admit(service, callback)
             if existing is not None:
                 await reconnect_sequence(service, connection, callback, existing, user)
             else:

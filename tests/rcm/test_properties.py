@@ -192,3 +192,19 @@ async def test_a_mistake_in_a_query_of_the_sequence_ends_its_connection_and_leav
         assert session.holder is None
         assert client.args_of("SetErrorInfo") == (ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION,)
     checked(provider)
+
+
+async def test_who_begins_to_drain_while_the_provider_thinks_about_a_program_gets_no_session_more(
+    autojump_clock, checked
+):
+    answer = Takes(5, APP.pack_answer(InitialAppVerdict("editor")))
+    provider = ScriptedProvider({"GetClientData": CLIENT, APP.name: answer, "GetUserCredentials": ANN})
+    async with provider.service() as service:
+        client = await provider.connect(connection_class=QueriedConnection)
+        await client.until(APP.name)
+        service.set_draining(True)
+        await trio.sleep(10)
+        assert client.closed.is_set()
+        assert client.args_of("SetErrorInfo") == (ErrInfo.ERRINFO_SERVER_DENIED_CONNECTION,)
+        assert provider.desktops == []
+    checked(provider)
