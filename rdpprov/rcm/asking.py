@@ -144,6 +144,11 @@ class Asker:
         if self._waiting is not None:
             while self._is_asking:  # only where a question of somebody else (`queries`) meets the sequence
                 await self._waiting.park()
+                try:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                except trio.Cancelled:  # not asked any more, now that it would be our turn: it is the next one's
+                    self._waiting.unpark()
+                    raise
         opened = self._opened(call, args)
         started = trio.current_time()
         patience: float = getattr(self._limits, call.limit) if call.limit is not None else math.inf

@@ -449,3 +449,23 @@ async def test_a_name_or_a_priority_that_cannot_be_is_refused_before_anybody_is_
         with pytest.raises(HResultError, match="channel"):
             await open_channel(only(service), name, static, priority)
         assert client.names == []
+
+
+async def test_a_query_that_was_about_to_be_asked_when_the_connection_ends_is_not_asked(autojump_clock, checked):
+    provider = ScriptedProvider()
+    async with provider.service() as service, trio.open_nursery() as nursery:
+        client = await logged_on(provider, GetProtocolStatus=Takes(3, ProtocolStatus()))
+        callback = only(service)
+
+        async def first():
+            await status(callback)
+            # As the disconnect sequence does, and before the one who waits gets to run.
+            for scope in callback.querying:
+                scope.cancel()
+
+        nursery.start_soon(first)
+        await client.until("GetProtocolStatus")
+        nursery.start_soon(query, callback, BLINK)
+        await trio.sleep(5)
+        assert client.names == ["GetProtocolStatus"]
+    checked(provider)
