@@ -206,9 +206,10 @@ class Attachment:
         self._touched = touched
         self.desktop: Desktop | None = None
         """That is plugged in."""
+        self.desktop_failed: Failed = provider_failed
+        """Whoever has plugged it in is told what it raises."""
         self._screen: PluggedScreen | None = None
         self._sink: PressedInput | None = None
-        self._desktop_failed: Failed = provider_failed
 
     @property
     def can_be_asked(self) -> bool:
@@ -218,7 +219,7 @@ class Attachment:
     def plug(self, desktop: Desktop, desktop_failed: Failed) -> None:
         """Show this desktop and send it the input, instead of the one before."""
         self.unplug()
-        self.desktop, self._desktop_failed = desktop, desktop_failed
+        self.desktop, self.desktop_failed = desktop, desktop_failed
         if self._video is not None:
             try:
                 self._screen = PluggedScreen(desktop, self._damaged)
@@ -243,7 +244,7 @@ class Attachment:
             try:
                 screen.close()
             except Exception as error:  # who unplugs may be another connection, or the end of this one
-                self._desktop_failed(error)
+                self.desktop_failed(error)
 
     def stop_updates(self) -> None:
         """StopScreenUpdates."""

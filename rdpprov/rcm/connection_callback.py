@@ -280,8 +280,9 @@ class ConnectionCallback(ProtocolConnectionCallback):
             self.shadowing.left(self)
 
     async def _resize_desktop(self, width: int, height: int) -> None:
-        desktop = self.attachment.desktop if self.attachment is not None else None
-        if desktop is None or desktop not in (self._shown or desktop, self._over_shown):
+        attachment = self.attachment
+        desktop = attachment.desktop if attachment is not None else None
+        if attachment is None or desktop is None or desktop not in (self._shown or desktop, self._over_shown):
             raise HResultError("no desktop of this client's own is shown", E_ACCESSDENIED)
         if not (MIN_DESKTOP <= width <= MAX_DESKTOP and MIN_DESKTOP <= height <= MAX_DESKTOP):
             raise HResultError(
@@ -292,7 +293,8 @@ class ConnectionCallback(ProtocolConnectionCallback):
         except RdpProvError as error:
             raise HResultError(f"the desktop cannot: {error}") from error
         except Exception as error:
-            self.desktop_failed(error)
+            if attachment.desktop is desktop:  # else the client has another by now, and whoever is shown it next sees
+                attachment.desktop_failed(error)
             raise HResultError("the desktop died") from error
         # As if it had asked for that at first: the user's own desktop comes after the logon desktop.
         self.client = attrs.evolve(self.client, h_res=width, v_res=height)

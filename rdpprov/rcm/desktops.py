@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 import trio
@@ -203,7 +204,7 @@ async def logon_desktop(
         except Exception as error:
             log.error("logon desktop cannot be made", **for_log(error), **callback.whose)
             raise ConnectionDroppedError.by(LOGON_DESKTOP_DIED) from error
-        attachment.plug(desktop, lambda _: callback.end(LOGON_DESKTOP_DIED))
+        attachment.plug(desktop, partial(_logon_desktop_failed, callback))
         callback.recorder.event("desktop", kind="logon")
         callback.recorder.flush()  # it may take a person two minutes, and whoever looks at the trace should see why
         yield desktop
@@ -229,10 +230,14 @@ async def _run_logon_desktop(
     except Exception as error:
         if not status.is_up:
             raise  # out of `nursery.start`, to who wanted the desktop
-        log.error("logon desktop failed", **for_log(error), **callback.whose)
-        callback.end(LOGON_DESKTOP_DIED)
+        _logon_desktop_failed(callback, error)
     finally:
         await _close(desktop, service.patience(service.limits.close))
+
+
+def _logon_desktop_failed(callback: ConnectionCallback, error: Exception) -> None:
+    log.error("logon desktop failed", **for_log(error), **callback.whose)
+    callback.end(LOGON_DESKTOP_DIED)
 
 
 async def _close(desktop: Desktop, seconds: float) -> None:

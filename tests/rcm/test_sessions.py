@@ -712,6 +712,47 @@ async def test_log_on_notify_may_tighten_a_policy_and_not_loosen_one(autojump_cl
     assert isinstance(settings, ConnectionSettings)
 
 
+async def test_a_logon_desktop_that_fails_over_a_resize_ends_its_connection_and_dooms_no_session(autojump_clock):
+    provider = ScriptedProvider()
+    async with provider.service() as service:
+        client = await provider.connect()
+        desktop = await provider.logon_desktop()
+
+        async def resize(width, height):
+            raise ZeroDivisionError("a mistake")
+
+        desktop.resize = resize
+        with pytest.raises(HResultError):
+            await client.callback.resize_desktop(800, 600)
+        await trio.sleep(1)
+        assert told(client) == ErrInfo.ERRINFO_SERVER_WINLOGON_CRASH
+        assert list(service.sessions) == []
+
+
+async def test_a_logon_desktop_that_fails_over_a_resize_too_late_harms_nobody(autojump_clock):
+    provider = ScriptedProvider()
+    async with provider.service() as service, trio.open_nursery() as nursery:
+        client = await provider.connect()
+        desktop = await provider.logon_desktop()
+
+        async def resize(width, height):
+            await trio.sleep(5)
+            raise ZeroDivisionError("a mistake")
+
+        async def resize_in_vain():
+            with pytest.raises(HResultError):
+                await client.callback.resize_desktop(800, 600)
+
+        desktop.resize = resize
+        nursery.start_soon(resize_in_vain)
+        await trio.testing.wait_all_tasks_blocked()
+        desktop.type("ann", "right")
+        await client.until("LogonNotify")
+        await trio.sleep(10)
+        assert not client.closed.is_set()
+        assert [session.user.name for session in service.sessions] == ["ann"]
+
+
 class BrokenScreen(ScriptedScreen):
     """One that cannot be closed."""
 
