@@ -14,7 +14,7 @@ from rdpprov.api.properties import (
     PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION,
 )
 from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider
-from rdpprov.providers.rdp.channels import MESSAGE_LIMIT, UNREAD_LIMIT
+from rdpprov.providers.rdp.channels import MESSAGE_LIMIT, MESSAGE_OVERHEAD, UNREAD_LIMIT
 from rdpprov.providers.rdp.client_data import known_properties, property_of
 from rdpprov.testing.rdp_client import connect_rdp
 from rdpprov.wire.rdp.client_info import ClientInfo, SystemTime, TimeZoneInformation
@@ -106,6 +106,18 @@ async def test_who_does_not_read_loses_the_channel_and_not_the_client(listening)
         with pytest.raises(trio.ClosedResourceError):
             await end.send_all(b"too late")
         assert not client.closed.is_set()
+
+
+async def test_many_small_messages_are_not_kept_any_longer_than_few_large_ones(listening):
+    async with channel(listening) as (client, connection, end, channel_id):
+        other = await connection.create_virtual_channel("OTHER", True, 0)
+        other_id = client.machine.open_channel("OTHER")
+        for _ in range(UNREAD_LIMIT // MESSAGE_OVERHEAD):
+            await client.send_channel_data(channel_id, b"12")
+        await client.send_channel_data(other_id, b"still here")
+        assert await other.receive_some() == b"still here"
+        with pytest.raises(trio.ClosedResourceError):
+            await end.send_all(b"too late")
 
 
 async def test_a_channel_that_is_opened_early_sends_when_the_client_is_active(listening):

@@ -15,6 +15,9 @@ from rdpprov.protocol.rdp.server import RdpServerMachine
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes of the longest message that a client may announce."""
 
+MESSAGE_OVERHEAD = 64
+"""Bytes, about, that a message takes beside its own: many small ones must not take more than few large ones."""
+
 UNREAD_LIMIT = 2 * MESSAGE_LIMIT
 """Bytes of messages that may wait for who opened the channel. One who does not read loses it: the client must not be
 able to fill our memory, and a channel must not hold up the client's keys and mouse, which come the same way."""
@@ -82,7 +85,7 @@ class StaticChannel:
                 self._rest = await self._messages.receive()
             except trio.EndOfChannel:
                 return b""
-            self._unread -= len(self._rest)
+            self._unread -= len(self._rest) + MESSAGE_OVERHEAD
         length = len(self._rest) if max_bytes is None else max_bytes
         data, self._rest = self._rest[:length], self._rest[length:]
         return data
@@ -91,7 +94,7 @@ class StaticChannel:
         """A message of the client has come. An empty one says nothing, and would look like the end."""
         if not message:
             return
-        self._unread += len(message)
+        self._unread += len(message) + MESSAGE_OVERHEAD
         if self._unread > UNREAD_LIMIT:
             self._log.warning("nobody reads a static channel, closed", channel=self.name, unread=self._unread)
             self.end()
