@@ -15,6 +15,8 @@ from rdpprov.api import ProtocolConnectionCallback
 MAX_HELD = 8 * 1024
 """Bytes kept before anybody can be asked whether they are wanted: about three times what clients need until
 OnConnected. One that needs more is not recorded."""
+MAX_HELD_PIECES = 256
+"""Likewise, of pieces: a client that sends byte by byte must not take a hundred times of that, nobody knows who it is."""
 
 
 @attrs.define
@@ -66,7 +68,7 @@ class HeldTrace(ABC):
             self._trace(self._callback, direction, data, 0.0)
             return
         self._held_size += len(data)
-        if self._held_size <= MAX_HELD:
+        if self._held_size <= MAX_HELD and len(self._held) < MAX_HELD_PIECES:
             self._held.append((self._now(), direction, data))
         else:
             self._wanted = False

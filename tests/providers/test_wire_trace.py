@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rdpprov.api.devices import Rectangle, ScancodeKey
 from rdpprov.protocol.rdp.client import ClientOptions
 from rdpprov.providers.rdp.wire_trace import WireTrace, _io_data
-from rdpprov.providers.wire_trace import MAX_HELD
+from rdpprov.providers.wire_trace import MAX_HELD, MAX_HELD_PIECES
 from rdpprov.testing.rdp_client import connect_rdp
 from rdpprov.wire.rdp.client_info import ClientAutoReconnectPacket, ClientInfo, InfoFlags, TimeZoneInformation
 from rdpprov.wire.rdp.mcs import frame_send_data_request
@@ -148,7 +148,7 @@ def test_the_password_is_hidden_wherever_it_stands_and_nothing_else_is(
     for start in range(0, len(unit), cut):
         trace.received(unit[start : start + cut])
     trace.attach(callback)
-    if len(unit) > MAX_HELD:
+    if len(unit) > MAX_HELD or len(unit) > cut * MAX_HELD_PIECES:
         return
     seen = joined(callback, "in")
     assert len(seen) == len(unit)
@@ -175,6 +175,16 @@ def test_what_is_held_for_nobody_knows_yet_is_bounded():
     for _ in range(1000):
         trace.received(b"\x03\x00\x04\x00" + bytes(1020))
         assert sum(len(data) for _, _, data in trace._held) <= MAX_HELD
+    trace.attach(callback)
+    trace.received(b"\x03\x00\x00\x07\x02\xf0\x80")
+    assert callback.wire == []
+
+
+def test_a_client_that_sends_byte_by_byte_does_not_have_more_held():
+    trace, callback = WireTrace(now=lambda: 0.0), Callback(None, None, traces_wire=True)
+    for _ in range(MAX_HELD):
+        trace.received(b"\x03")
+        assert len(trace._held) <= MAX_HELD_PIECES
     trace.attach(callback)
     trace.received(b"\x03\x00\x00\x07\x02\xf0\x80")
     assert callback.wire == []
