@@ -56,7 +56,9 @@ class Admin:
     def say(self, value: object, *lines: str) -> None:
         """Print an answer: as JSON if that is wanted, else as lines for people."""
         if self.json:
-            print(json_module.dumps(to_json(value), ensure_ascii=False, indent=2))
+            print(
+                json_module.dumps(to_json(value), indent=2)
+            )  # in ASCII, for what a client called itself may be anything
         else:
             print(*lines, sep="\n")
 

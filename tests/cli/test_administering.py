@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from rdpprov.accounts.users_file import ScryptCost, UsersFile
+from rdpprov.cli.administering import Admin
 from rdpprov.errinfo import ErrInfo
 from rdpprov.protocol.rdp.client import ClientOptions
 from rdpprov.testing.rdp_client import connect_rdp
@@ -114,6 +115,15 @@ async def test_a_session_is_listed_shown_told_disconnected_and_logged_off(servic
         assert client.error_info == ErrInfo.ERRINFO_RPC_INITIATED_LOGOFF
     assert await service.run("sessions", "list") == "there are no sessions\n"
     assert await service.refuses("sessions", "show", number) == f"there is no session {number}"
+
+
+def test_json_on_a_terminal_cannot_move_its_cursor(capsys):
+    name = "\x1b[2J\x9b2J\u202e\ud800"
+    Admin(json=True).say({"client_name": name})
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert printed.replace("\n", "").isprintable()
+    assert json.loads(printed) == {"client_name": name}
 
 
 async def test_everything_can_be_had_as_json(service):
