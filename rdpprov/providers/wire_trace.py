@@ -16,7 +16,7 @@ MAX_HELD = 8 * 1024
 """Bytes kept before anybody can be asked whether they are wanted: about three times what clients need until
 OnConnected. One that needs more is not recorded."""
 MAX_HELD_PIECES = 256
-"""Likewise, of pieces: a client that sends byte by byte must not take a hundred times of that, nobody knows who it is."""
+"""Likewise, of pieces: a client that sends byte by byte must not take a hundred times as much."""
 
 
 @attrs.define
