@@ -89,8 +89,8 @@ class ProtocolConnectionCallback(ABC):
 
         Raises:
             NotImplementedByProvider: this service gives no desktop another size.
-            HResultError: E_ACCESSDENIED: no desktop is shown, or policy fixes its size. E_INVALIDARG: out of bounds.
-                E_FAIL: the desktop cannot; it keeps its size.
+            HResultError: E_ACCESSDENIED: no desktop of the client's own is shown. E_INVALIDARG: out of bounds.
+                E_FAIL: the desktop cannot, and keeps its size; or it died over it.
         """
         raise NotImplementedByProvider("ResizeDesktop")
 

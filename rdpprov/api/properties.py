@@ -219,7 +219,8 @@ PROPERTY_DYNAMIC_TIME_ZONE_INFORMATION: Final = _asked_for(
 PROPERTY_TYPE_GET_FAST_RECONNECT: Final = _asked_for(
     "PROPERTY_TYPE_GET_FAST_RECONNECT", "6212d757-0043-4862-99c3-9f3059ac2a3b", ULONG, int, FastReconnectMode
 )
-"""Whether a session may be chosen before anybody logs on. E_NOTIMPL: OFF."""
+"""Whether a session may be chosen before anybody logs on. E_NOTIMPL: as without the property, so that what
+AuthenticateClientToSession proves counts; OFF: not even that."""
 
 PROPERTY_TYPE_GET_FAST_RECONNECT_USER_SID: Final = _asked_for(
     "PROPERTY_TYPE_GET_FAST_RECONNECT_USER_SID", "197c427a-0135-4b6d-9c5e-e6579a0ab625", STRING, str, str
