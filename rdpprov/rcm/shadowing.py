@@ -112,6 +112,9 @@ async def shadow(
     if service.overlay_factory is None:
         raise AdministrationError("this service has nothing to ask users with", "forbidden")
     shadowing = Shadowing(viewer, viewer_session, target, target_session, control)
+    # Before anybody else has a turn: else two could begin at once, and a client that leaves would end only one.
+    for one in (viewer, target, viewer_session, target_session):
+        one.shadowing = shadowing
     try:
         await service.nursery.start(_run_shadowing, service, shadowing, service.overlay_factory)
     except AdministrationError as error:
@@ -151,12 +154,9 @@ async def _run_shadowing(
         begun = True
         task_status.started()
 
-    for one in (shadowing.viewer, shadowing.target):
-        one.shadowing = shadowing
-    for session in (shadowing.viewer_session, shadowing.target_session):
-        session.shadowing = shadowing
     try:
         with shadowing.scope:
+            await trio.lowlevel.checkpoint_if_cancelled()  # one of the two may have left by now
             await shadowing_sequence(service, shadowing, overlay_factory, has_begun)
     except AdministrationError:
         raise
@@ -164,9 +164,7 @@ async def _run_shadowing(
         log.error("shadowing failed", **for_log(error), **_whose(shadowing))
         shadowing.reason = shadowing.reason or f"it failed: {type(error).__name__}"
     finally:
-        for session in (shadowing.viewer_session, shadowing.target_session):
-            session.shadowing = None
-        for one in (shadowing.viewer, shadowing.target):
+        for one in (shadowing.viewer, shadowing.target, shadowing.viewer_session, shadowing.target_session):
             one.shadowing = None
         shadowing.over.set()
     if not begun:

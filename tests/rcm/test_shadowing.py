@@ -248,6 +248,22 @@ async def test_without_consent_nothing_is_seen(autojump_clock, checked, nursery,
     checked(provider)
 
 
+async def test_of_two_who_ask_in_the_same_moment_one_is_refused(autojump_clock, nursery):
+    provider = Provider(users={"ann": "right", "bob": "right", "eve": "right"})
+    async with provider.service() as service:
+        ann, _ = await provider.two()
+        await provider.log_on("eve")
+        both = [Begun(), Begun()]
+        for begun, viewer in zip(both, (VIEWER, 3), strict=True):
+            nursery.start_soon(_ask, service, begun, TARGET, viewer, False)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [begun.error.code for begun in both if begun.over.is_set()] == ["busy"]
+        await trio.sleep(GUARD)
+        ann.inputs.send(*typed(ENTER))
+        await trio.testing.wait_all_tasks_blocked()
+        assert [begun.succeeded for begun in both].count(True) == 1
+
+
 async def test_who_is_typing_has_not_agreed(autojump_clock, nursery):
     provider = Provider()
     async with provider.service() as service:
