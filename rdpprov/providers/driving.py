@@ -120,6 +120,10 @@ class DrivenConnection(ProtocolConnection):
     def _before_writing(self) -> None:
         """What is to be told the client as soon as it can be."""
 
+    def _held_back(self) -> int:
+        """Bytes of answers that the machine keeps to itself for now."""
+        return 0
+
     def _more_tasks(self) -> Iterable[Callable[[], Awaitable[None]]]:
         """Beside the two."""
         return ()
@@ -209,8 +213,8 @@ class DrivenConnection(ProtocolConnection):
             is_paused = self._take_events()
             if not self._send_now():
                 self._bell.ring()
-                while sum(map(len, self._output)) > MAX_UNSENT:
-                    await self._written.park()
+            while sum(map(len, self._output)) + self._held_back() > MAX_UNSENT:
+                await self._written.park()
             # Also while the machine is paused, or we would not notice that the client is gone.
             data = await self._transport.receive_some()
             unread = unread + len(data) if is_paused else 0

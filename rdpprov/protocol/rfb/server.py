@@ -461,6 +461,11 @@ class RfbServerMachine:
         self._deferred.clear()
 
     @property
+    def held_back(self) -> int:
+        """Bytes that wait for the end of an update: they grow while a client asks, and does not take it."""
+        return sum(map(len, self._deferred))
+
+    @property
     def announcements_due(self) -> bool:
         """Whether an update is due even if nothing has changed on the screen: with the next request for one, tell the
         client by `send_update` what it may send."""

@@ -242,6 +242,9 @@ class RfbConnection(DrivenConnection):
     def _received(self, data: bytes) -> None:
         self._wire.received(data)
 
+    def _held_back(self) -> int:
+        return self._machine.held_back
+
     def _more_tasks(self) -> Iterable[Callable[[], Awaitable[None]]]:
         return (self._resize,)
 

@@ -20,6 +20,7 @@ from rdpprov.providers.rfb.options import RfbListenerOptions
 from rdpprov.testing.rfb_client import connect_rfb
 from rdpprov.wire.rfb.encodings import Encoding
 from rdpprov.wire.rfb.handshake import SecurityType
+from rdpprov.wire.rfb.messages import Fence, FenceFlags
 from tests.providers.rfb.support import LOGGED_ON, PASSWORD, USER, shows
 from tests.providers.support import Script
 
@@ -211,6 +212,30 @@ async def test_a_client_that_takes_nothing_is_given_up(serving, log):
                     await trio.sleep(0.1)
     [gone] = [entry for entry in log if entry["event"] == "client is gone"]
     assert gone["reason"] == "client accepted nothing for 1 s"
+
+
+async def test_who_takes_no_picture_but_goes_on_asking_is_not_read_for_ever(serving):
+    async with serving(size=(4000, 2000)) as server:
+        machine = RfbClientMachine(ClientIdentity((SecurityType.VENCRYPT,), name=USER, password=PASSWORD))
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            while machine.state is not ClientState.ACTIVE:
+                machine.receive_data(bytes(await stream.receive_some(4096)))
+                while machine.next_event() is not NEED_DATA:
+                    pass
+                await stream.send_all(machine.data_to_send())
+            (await server.desk()).paint(1)
+            machine.set_encodings((Encoding.RAW, Encoding.LAST_RECT, Encoding.FENCE))
+            machine.request_update(incremental=False)
+            await stream.send_all(machine.data_to_send())
+            await stream.receive_some(1)  # the update, of 32 MB, has begun, and answers have to wait for its end
+            fences = Fence(FenceFlags.REQUEST, bytes(64)).pack() * 1000
+            accepted = 0
+            with trio.move_on_after(1) as patience:
+                while accepted < 40_000_000:
+                    await stream.send_all(fences)
+                    accepted += len(fences)
+                    patience.deadline = trio.current_time() + 1
+            assert patience.cancelled_caught, f"{accepted} bytes of questions were taken"
 
 
 async def test_nothing_of_a_client_stays_behind(serving):
