@@ -8,6 +8,7 @@ import uuid
 from typing import Any, TypeAlias
 
 import attrs
+from attrs.validators import instance_of
 
 from rdpprov.api import constants
 from rdpprov.api.enums import (
@@ -43,7 +44,9 @@ def signed(bits: int, default: int = 0) -> Any:
 def text(length: int, *, secret: bool = False) -> Any:
     """A field for text of at most ``length`` UTF-16 units; empty by default."""
 
-    def fits(_instance: object, attribute: "attrs.Attribute[str]", value: str) -> None:
+    def fits(_instance: object, attribute: "attrs.Attribute[str]", value: object) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"{attribute.name} is {type(value).__name__}, expected str")
         # Every character is one UTF-16 unit or two, so short text needs no encoding to be counted.
         if len(value) * 2 > length and len(value.encode("utf-16-le", "surrogatepass")) > 2 * length:
             raise ValueError(f"{attribute.name} is longer than {length} UTF-16 units")
@@ -281,7 +284,7 @@ class ClientData:
     """Its address as text; longer ones are cut by who fills them in."""
     client_address_family: int = unsigned(32)
     """AF_*: `AddressFamily`."""
-    client_sock_address: SockAddr = SockAddr()
+    client_sock_address: SockAddr = attrs.field(default=SockAddr(), validator=instance_of(SockAddr))
     """Its address and port."""
     client_directory: str = text(constants.WTS_DIRECTORY_LENGTH)
     """Where its program lies."""
@@ -510,9 +513,9 @@ class CacheStats:
 class ProtocolStatus:
     """WTS_PROTOCOL_STATUS: counters of both directions, and cache statistics."""
 
-    output: ProtocolCounters = ProtocolCounters()
-    input: ProtocolCounters = ProtocolCounters()
-    cache: CacheStats = CacheStats()
+    output: ProtocolCounters = attrs.field(default=ProtocolCounters(), validator=instance_of(ProtocolCounters))
+    input: ProtocolCounters = attrs.field(default=ProtocolCounters(), validator=instance_of(ProtocolCounters))
+    cache: CacheStats = attrs.field(default=CacheStats(), validator=instance_of(CacheStats))
     async_signal: int = unsigned(32)
     async_signal_mask: int = unsigned(32)
     counters: tuple[int, ...] = at_most(constants.WTS_MAX_COUNTERS, _range(-(1 << 63), (1 << 63) - 1))

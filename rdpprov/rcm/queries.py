@@ -45,6 +45,8 @@ STATIC_NAME_LENGTH = 7
 """CHANNEL_NAME_LEN: characters of a static channel's name."""
 DYNAMIC_NAME_LENGTH = 260
 """MAX_PATH: characters of a dynamic channel's name."""
+LONGEST = 0xFFFFFFFF
+"""Milliseconds since the last input: ULONG."""
 PRIORITIES = (0, 2, 4, 6)
 """WTS_CHANNEL_OPTION_DYNAMIC_PRI_*: low, medium, high, real time."""
 
@@ -108,7 +110,7 @@ async def last_input(callback: ConnectionCallback) -> int | None:
     """
     if implements(callback.connection, ProtocolConnection.get_last_input_time):
         elapsed = await _ask(callback, callback.connection.get_last_input_time)
-        if elapsed is not None and elapsed >= 0:
+        if elapsed is not None and 0 <= elapsed <= LONGEST:
             return elapsed
     return int((trio.current_time() - callback.last_input) * 1000) if callback.last_input else None
 

@@ -352,3 +352,13 @@ async def test_disconnecting_a_client_that_is_on_its_way_into_its_session_does_n
         await service.administration.disconnect(1)
         assert trio.current_time() - before < 1
         assert [session.state for session in service.sessions] == [ConnectState.DISCONNECTED]
+
+
+async def test_a_provider_that_answers_nonsense_does_not_hide_other_sessions(autojump_clock):
+    provider = ScriptedProvider({"GetLastInputTime": 10**400})
+    async with provider.service() as service:
+        await trio.sleep(1)
+        await provider.log_on("ann", connection_class=QueriedConnection)
+        await provider.log_on("bob")
+        await trio.sleep(5)
+        assert [session.idle for session in await service.administration.sessions()] == [5, 5]
