@@ -5,7 +5,6 @@ set. Nothing here talks to anything but loopback, and only processes that a test
 """
 
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,15 +21,14 @@ from rdpprov.sessions.base import Desktop, DesktopRequest
 from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.sessions.factories import logon_desktop_factory
 from rdpprov.traces.recorder import TraceDirectory
-from tests.peers.support import PACKAGES, PASSWORD, USER, Display, Service, StartService
+from tests.peers.support import PASSWORD, USER, Display, Service, StartService, lack
 
 
 @pytest.fixture(autouse=True)
 def _peers(request: pytest.FixtureRequest) -> None:
     for mark in request.node.iter_markers("peer"):
         for program in mark.args:
-            if shutil.which(program) is None:
-                reason = f"{program} is not installed (Debian package {PACKAGES[program]})"
+            if reason := lack(program):
                 if os.environ.get("RDPPROV_REQUIRE_PEERS"):
                     pytest.fail(reason)
                 pytest.skip(reason)

@@ -1,7 +1,9 @@
 """Real clients and the display that they run on; a service in this process."""
 
+import importlib.util
 import io
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -32,6 +34,15 @@ PACKAGES = {
     "xtigervncviewer": "tigervnc-viewer",
     "gvnccapture": "gvncviewer",
 }
+MODULES = {"vncdotool": "the dependency group test"}
+"""Peers in Python, and where they come from."""
+
+
+def lack(peer: str) -> str | None:
+    """Why a peer cannot be had; None if it can."""
+    if peer in MODULES:
+        return None if importlib.util.find_spec(peer) else f"{peer} is not installed (it is in {MODULES[peer]})"
+    return None if shutil.which(peer) else f"{peer} is not installed (Debian package {PACKAGES[peer]})"
 
 
 @attrs.frozen
