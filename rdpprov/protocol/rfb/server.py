@@ -131,6 +131,7 @@ class RfbServerMachine:
         "_held_fence",
         "_incoming",
         "_named",
+        "_named_before",
         "_outgoing",
         "_update_open",
         "continuous_updates",
@@ -160,6 +161,7 @@ class RfbServerMachine:
         )
         self._clipboard = Clipboard(options.max_cut_text, self._send_cut_text)
         self._named: frozenset[int] = _ALWAYS
+        self._named_before: frozenset[int] = _ALWAYS  # until the next message: an update may have to be ended
         self._ever_named: frozenset[int] = _ALWAYS
         self._due: list[EncodedRectangle] = []
         self._held_fence: FenceRequested | None = None
@@ -247,6 +249,7 @@ class RfbServerMachine:
         needed = CLIENT_MESSAGE_NEEDS.get(type(message))
         if needed is not None and needed not in self._ever_named:
             raise RemoteProtocolError(f"{type(message).__name__} of a client that has not named {needed.name}")
+        self._named_before = self._named
         held, self._held_fence = self._held_fence, None
         _HANDLERS[type(message)](self, message)
         if held is not None:
@@ -404,7 +407,8 @@ class RfbServerMachine:
 
         Raises:
             LocalProtocolError: it is not the time, there are more rectangles than can be counted, or one is in an
-                encoding that the client has not named: it would end the connection.
+                encoding that the client has not named: it would end the connection. At `EncodingsChanged` what was
+                named before may still be sent, for what is compressed already cannot be taken back.
         """
         if not self._may_send("send_update()"):
             return
@@ -688,7 +692,7 @@ class RfbServerMachine:
 
     def _check_rectangles(self, rectangles: Sequence[RectangleToSend]) -> None:
         for rectangle in rectangles:
-            if rectangle.encoding not in self._named:
+            if rectangle.encoding not in self._named and rectangle.encoding not in self._named_before:
                 raise LocalProtocolError(
                     f"a rectangle in encoding {rectangle.encoding}, which the client has not named"
                 )

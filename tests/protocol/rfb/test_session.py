@@ -369,6 +369,16 @@ def test_an_update_may_end_when_it_ends_and_nothing_gets_inside_it(rfb):
     assert talk.take()[1] == expected
 
 
+def test_what_was_made_for_the_encodings_of_before_may_still_end_its_update(talk):
+    made = EncodedRectangle(0, 0, 1, 1, Encoding.HEXTILE, b"\x02" + bytes(4))
+    talk.tell(SetEncodings((Encoding.HEXTILE,)).pack())
+    talk.tell(SetEncodings((Encoding.ZRLE,)).pack())
+    talk.server.send_update([made])
+    talk.tell(KeyEvent(True, 0x61).pack())
+    with pytest.raises(LocalProtocolError, match="has not named"):
+        talk.server.send_update([made])
+
+
 def test_an_open_end_needs_a_client_that_knows_it(talk):
     for illegal in (talk.server.begin_update, talk.server.end_update, lambda: talk.server.send_rectangles([PIXEL])):
         with pytest.raises(LocalProtocolError):

@@ -1,0 +1,70 @@
+"""The display alone, with a client that says things at the worst moment: nothing here depends on who is faster."""
+
+import pytest
+import trio
+
+from rdpprov.protocol.rfb.events import (
+    NEED_DATA,
+    PAUSED,
+    EncodingsChanged,
+    FenceAnswered,
+    PixelFormatChanged,
+    UpdateRequested,
+)
+from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
+from rdpprov.providers.rfb.graphics import RfbVideoDevice
+from rdpprov.wire.rfb.encodings import Encoding
+from rdpprov.wire.rfb.messages import FramebufferUpdateRequest, SetEncodings
+from tests.providers.rfb.support import Desk
+
+
+class Display:
+    """A display with a desktop, whose client has had ServerInit."""
+
+    def __init__(self, width, height):
+        self.desk = Desk(width, height)
+        self.machine = RfbServerMachine(ServerOptions(), challenge=bytes(16))
+        self.video = RfbVideoDevice(self.machine, lambda: None, lambda: None)
+        self.video.plug(self.desk.open_screen(self.video.damaged))
+        self.video.connected()
+        self.tell(b"RFB 003.008\n\x01\x01")
+        self.video.queue_piece()
+        self.machine.data_to_send()
+
+    def tell(self, data):
+        """What the client says, handled as the connection does."""
+        self.machine.receive_data(data)
+        while (event := self.machine.next_event()) not in (NEED_DATA, PAUSED):
+            match event:
+                case EncodingsChanged():
+                    self.video.encodings_changed()
+                case PixelFormatChanged():
+                    self.video.pixel_format_changed()
+                case UpdateRequested(incremental=incremental, area=area):
+                    self.video.requested(area, incremental=incremental)
+                case FenceAnswered(payload=payload):
+                    self.video.fence_answered(payload)
+
+    def ask(self, *, incremental=False):
+        self.tell(FramebufferUpdateRequest(incremental, 0, 0, 0xFFFF, 0xFFFF).pack())
+
+    async def frame(self):
+        """What goes out until nothing is due any more."""
+        await trio.sleep(1)
+        while (due := self.video.due()) is not None and due <= trio.current_time():
+            self.video.queue_piece()
+        return self.machine.data_to_send()
+
+
+@pytest.mark.parametrize("then", [(), (Encoding.RAW,), (Encoding.ZRLE,)], ids=str)
+async def test_an_update_that_was_begun_ends_in_the_encodings_that_the_client_had_named(autojump_clock, then):
+    display = Display(2100, 1300)
+    display.desk.paint(1)
+    display.tell(SetEncodings((Encoding.TIGHT, Encoding.CURSOR)).pack())  # no LastRect: it goes out when it is whole
+    display.ask()
+    display.video.queue_piece()
+    assert not display.machine.data_to_send()
+    display.tell(SetEncodings(then).pack())
+    assert display.machine.data_to_send()[:1] == b"\0"  # what the streams have taken goes out
+    display.ask()
+    assert await display.frame()
