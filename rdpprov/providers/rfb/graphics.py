@@ -151,6 +151,7 @@ class RfbVideoDevice:
             self._finish_frame()
             self._encoder.set_encodings(self._machine.encodings)
         self._shape_is_due = self._leds_are_due = True
+        self._screen_size = self._machine.width, self._machine.height  # the client may be one that can be told now
         self._damage_pointer()
 
     def pixel_format_changed(self) -> None:
@@ -206,14 +207,15 @@ class RfbVideoDevice:
         machine, screen = self._machine, self._screen
         if status is ResizeStatus.OK and screen is not None:
             screens = request.screens if (screen.width, screen.height) == (request.width, request.height) else ()
-            machine.send_desktop_size(screen.width, screen.height, screens, reason=ResizeReason.THIS_CLIENT)
+            is_told = machine.send_desktop_size(screen.width, screen.height, screens, reason=ResizeReason.THIS_CLIENT)
             self._screen_size = screen.width, screen.height
             self._damage = [self._whole]
         else:
-            machine.send_desktop_size(
+            is_told = machine.send_desktop_size(
                 machine.width, machine.height, machine.screens, reason=ResizeReason.THIS_CLIENT, status=status
             )
-        self._uses_up_requests()
+        if is_told:
+            self._uses_up_requests()
         self._wake()
 
     def due(self) -> float | None:

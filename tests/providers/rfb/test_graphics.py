@@ -6,6 +6,7 @@ import trio
 from rdpprov.protocol.rfb.events import (
     NEED_DATA,
     PAUSED,
+    DesktopSizeRequested,
     EncodingsChanged,
     FenceAnswered,
     PixelFormatChanged,
@@ -15,6 +16,8 @@ from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
 from rdpprov.providers.rfb.graphics import RfbVideoDevice
 from rdpprov.wire.rfb.encodings import Encoding
 from rdpprov.wire.rfb.messages import FramebufferUpdateRequest, SetEncodings
+from rdpprov.wire.rfb.rectangles import desktop_size
+from rdpprov.wire.rfb.screens import ResizeStatus
 from tests.providers.rfb.support import Desk
 
 
@@ -67,4 +70,32 @@ async def test_an_update_that_was_begun_ends_in_the_encodings_that_the_client_ha
     display.tell(SetEncodings(then).pack())
     assert display.machine.data_to_send()[:1] == b"\0"  # what the streams have taken goes out
     display.ask()
+    assert await display.frame()
+
+
+async def test_a_size_is_told_when_the_client_says_that_it_can_be(autojump_clock):
+    display = Display(640, 480)
+    display.ask()
+    await display.frame()
+    await display.desk.resize(800, 600)
+    display.ask(incremental=True)
+    told = desktop_size(800, 600).pack()
+    assert told not in await display.frame()
+    display.tell(SetEncodings((Encoding.RAW, Encoding.DESKTOP_SIZE)).pack())
+    display.ask(incremental=True)
+    assert await display.frame() == b"\0\0\0\1" + told
+    display.ask(incremental=True)
+    assert told not in await display.frame()
+
+
+async def test_a_wish_for_a_size_that_cannot_be_answered_uses_up_no_request(autojump_clock):
+    display = Display(640, 480)
+    display.tell(SetEncodings((Encoding.RAW, Encoding.EXTENDED_DESKTOP_SIZE)).pack())
+    display.ask()
+    await display.frame()
+    display.tell(SetEncodings((Encoding.RAW,)).pack())
+    display.ask(incremental=True)
+    wish = DesktopSizeRequested(1, 1, (), "no screen")
+    display.video.answer_desktop_size(wish, ResizeStatus.INVALID_LAYOUT)
+    display.desk.paint(1)
     assert await display.frame()
