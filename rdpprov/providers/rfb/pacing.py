@@ -35,6 +35,8 @@ class Pace:
         """An update of so many bytes goes out; a fence with the payload returned is to follow it."""
         self._sent += size
         self._count += 1
+        if len(self._fences) >= MAX_FENCES:  # of a client that asks for updates all the same, and answers none
+            self._fences.popitem(last=False)
         payload = _PREFIX + (self._count & 0xFFFFFFFF).to_bytes(4, "big")
         self._fences[payload] = self._sent, now
         return payload

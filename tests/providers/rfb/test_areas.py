@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rdpprov.api.devices import Rectangle
 from rdpprov.providers.rfb.areas import MOST, divided, joined, without
-from rdpprov.providers.rfb.pacing import FIRST_WINDOW, MAX_WINDOW, MIN_WINDOW, Pace
+from rdpprov.providers.rfb.pacing import FIRST_WINDOW, MAX_FENCES, MAX_WINDOW, MIN_WINDOW, Pace
 
 SIDE = 24
 edges = st.integers(0, SIDE)
@@ -81,3 +81,8 @@ def test_a_client_that_answers_nothing_costs_no_memory():
         if pace.may_send:
             pace.sent(0, float(number))
     assert not pace.may_send
+    for number in range(1000):  # it may still ask for each update by itself
+        pace.sent(0, float(number))
+    assert len(pace._fences) == MAX_FENCES
+    pace.answered(pace.sent(0, 2000.0), 2000.0)
+    assert pace.may_send
