@@ -69,6 +69,12 @@ from rdpprov.wire.rfb.screens import ResizeStatus
 MAX_RESIZES: Final = 16
 """Wishes for a size that may wait for the desktop; one more is refused at once."""
 
+RESIZE_REST: Final = 0.1
+"""Seconds between two of them, and `RESIZE_SHARE` times as long as the one took, up to `MAX_RESIZE_REST`: a desktop is
+made anew each time, and the event loop is others' too."""
+RESIZE_SHARE: Final = 4
+MAX_RESIZE_REST: Final = 2.0
+
 WRONG: Final = "The user name or password is incorrect."
 WRONG_PASSWORD: Final = "The password is incorrect."
 
@@ -319,12 +325,15 @@ class RfbConnection(DrivenConnection):
             self._resize_wanted.set()
 
     async def _resize(self) -> None:
-        """Answer each wish, in their order."""
+        """Answer each wish, in their order, and no more of them in a second than others can bear."""
         while True:
             await self._resize_wanted.wait()
             while self._resizes:
+                began = trio.current_time()
                 status = await self._resized(self._resizes[0])
                 self._video.answer_desktop_size(self._resizes.popleft(), status)
+                took = trio.current_time() - began
+                await trio.sleep(min(max(RESIZE_REST, RESIZE_SHARE * took), MAX_RESIZE_REST))
             self._resize_wanted = trio.Event()
 
     async def _resized(self, request: DesktopSizeRequested) -> ResizeStatus:

@@ -9,6 +9,7 @@ import trio
 from rdpprov.api.devices import HIDDEN_POINTER, PointerShape, Rectangle
 from rdpprov.codecs.client_pixels import convert, restore
 from rdpprov.protocol.rfb.pictures import layout_of
+from rdpprov.providers.rfb.connection import RESIZE_REST
 from rdpprov.providers.rfb.cursors import ARROW
 from rdpprov.testing.rfb_client import ENCODINGS, connect_rfb
 from rdpprov.wire.rfb.encodings import Encoding, quality_encoding
@@ -220,6 +221,21 @@ async def test_a_client_has_the_desktop_resized(serving):
             await shows(client, desk)
     [path] = server.trace_files()
     assert path.read_text().count('"ResizeDesktop"') == 3
+
+
+async def test_a_client_cannot_keep_the_service_at_resizing(serving):
+    async with serving() as server, viewer(server, SIZED) as client:
+        await server.desk()
+        await client.wait_for(lambda: bool(client.resizes))
+        client.resizes.clear()
+        begun = trio.current_time()
+        for side in range(300, 305):
+            client.machine.set_desktop_size(side, side, [ScreenArea(0, 0, 0, side, side)])
+        await client.flush()
+        await client.wait_for(
+            lambda: [one.width for one in client.resizes if one.reason == ResizeReason.THIS_CLIENT][4:] == [304]
+        )
+        assert trio.current_time() - begun >= 4 * RESIZE_REST
 
 
 @pytest.mark.parametrize(
