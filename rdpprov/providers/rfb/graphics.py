@@ -99,6 +99,7 @@ class RfbVideoDevice:
         self._size_is_due = False
         self._led_state = 0
         self._leds_are_due = False
+        self._colour_map_is_due = False
         self.name = ""
         """The desktop's, for the client's title bar."""
         self.frames = 0
@@ -159,8 +160,7 @@ class RfbVideoDevice:
         self._finish_frame()
         if self._encoder is not None:
             self._encoder.set_layout(layout_of(self._machine.pixel_format))
-        if not self._machine.pixel_format.true_colour:
-            self._machine.send_colour_map(0, colour_map())
+        self._colour_map_is_due = not self._machine.pixel_format.true_colour
         self._damage = [self._whole]
         self._shape_is_due = True
 
@@ -313,6 +313,9 @@ class RfbVideoDevice:
         if not inside and not first and not machine.announcements_due:
             return False
         self._is_requested, self._requested = False, []
+        if self._colour_map_is_due:  # not at each SetPixelFormat: it is 77 times as long
+            self._colour_map_is_due = False
+            machine.send_colour_map(0, colour_map())
         pixels = sum(area.width * area.height for area in inside)
         self._parts = deque(_bands(inside))
         self._frame_size = 0

@@ -15,7 +15,8 @@ from rdpprov.protocol.rfb.events import (
 from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
 from rdpprov.providers.rfb.graphics import RfbVideoDevice
 from rdpprov.wire.rfb.encodings import Encoding
-from rdpprov.wire.rfb.messages import FramebufferUpdateRequest, SetEncodings
+from rdpprov.wire.rfb.messages import FramebufferUpdateRequest, SetEncodings, SetPixelFormat
+from rdpprov.wire.rfb.pixel_format import COLOUR_MAP, RGB565
 from rdpprov.wire.rfb.rectangles import desktop_size
 from rdpprov.wire.rfb.screens import ResizeStatus
 from tests.providers.rfb.support import Desk
@@ -99,3 +100,16 @@ async def test_a_wish_for_a_size_that_cannot_be_answered_uses_up_no_request(auto
     display.video.answer_desktop_size(wish, ResizeStatus.INVALID_LAYOUT)
     display.desk.paint(1)
     assert await display.frame()
+
+
+async def test_a_colour_map_comes_before_the_pixels_that_need_it_and_once(autojump_clock):
+    display = Display(64, 48)
+    display.tell(SetPixelFormat(COLOUR_MAP).pack() * 100)
+    assert not display.machine.data_to_send()
+    display.ask()
+    said = await display.frame()
+    size = 6 + 6 * 256
+    assert (said[:6], said[size : size + 4]) == (b"\1\0\0\0\1\0", b"\0\0\0\1")
+    display.tell(SetPixelFormat(COLOUR_MAP).pack() + SetPixelFormat(RGB565).pack())
+    display.ask()
+    assert (await display.frame())[:4] == b"\0\0\0\1"
