@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import attrs
 
 from rdpprov.wire.base import uint16, uint32
+
+MAX_SCREENS: Final = 16
+"""That we take from a client. 255 could be said, and each answer, also to a wish for no screen at all, names all of
+them: eight bytes would bring four thousand."""
 
 
 class ResizeReason(IntEnum):
@@ -61,6 +65,8 @@ def layout_problem(width: int, height: int, screens: Sequence[ScreenArea]) -> st
         return f"a desktop of {width}x{height}"
     if not screens:
         return "no screen"
+    if len(screens) > MAX_SCREENS:
+        return f"{len(screens)} screens, {MAX_SCREENS} are taken"
     if len({screen.screen_id for screen in screens}) < len(screens):
         return "two screens with one id"
     for screen in screens:

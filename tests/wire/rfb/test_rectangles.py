@@ -193,6 +193,8 @@ ONE = ScreenArea(1, 0, 0, 800, 600)
         (0, 600, [ONE], "a desktop of 0x600"),
         (800, 0, [ONE], "a desktop of 800x0"),
         (800, 600, [], "no screen"),
+        (800, 600, [ScreenArea(number, 0, 0, 800, 600) for number in range(16)], ""),
+        (800, 600, [ScreenArea(number, 0, 0, 800, 600) for number in range(17)], "17 screens"),
         (800, 600, [ONE, ONE], "two screens with one id"),
         (800, 600, [ScreenArea(1, 0, 0, 0, 600)], "screen 1 is 0x600"),
         (800, 600, [ScreenArea(1, 1, 0, 800, 600)], "not inside"),
