@@ -248,7 +248,7 @@ def on_terminal(rdpprov, *arguments):
     def wait_for(words):
         deadline = time.monotonic() + PATIENCE
         while words.encode() not in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown):
-            assert time.monotonic() < deadline, shown
+            assert time.monotonic() < deadline, f"no {words!r} in the last of\n{shown[-4000:].decode(errors='replace')}"
             if select.select([terminal], [], [], 1)[0]:
                 shown.extend(os.read(terminal, 65536))
 
