@@ -34,6 +34,8 @@ SIZE = (800, 600)
 VIEWER = ("xtigervncviewer", "Xvfb", "xdotool", "import")
 VNC_PASSWORD = "opensesa"
 
+Maxima = tuple[int, int, int]
+
 
 def tigervnc(service: Service, *options: str, user: str = USER, password: str = PASSWORD) -> list[str]:
     """TigerVNC's viewer, as a user calls it who keeps the password out of the list of processes."""
@@ -71,13 +73,14 @@ async def window(display: Display) -> tuple[str, int, int]:
     return found[0], int(places["X"]), int(places["Y"])
 
 
-async def shows(display: Display, service: Service, *, most: int = 0) -> tuple[int, int]:
+async def shows(display: Display, service: Service, *, most: int = 0, maxima: Maxima | None = None) -> tuple[int, int]:
     """Wait until the viewer's window is the session's picture; where it is.
 
     Args:
         display: of the viewer.
         service: whose only session it is.
         most: by how much a colour may differ.
+        maxima: of red, green and blue in the viewer's pixel format; None: 255.
     """
     last = ["nothing yet"]
     _, left, top = await window(display)
@@ -86,6 +89,8 @@ async def shows(display: Display, service: Service, *, most: int = 0) -> tuple[i
         if not service.desktops:
             return False
         shown, expected = await display.screenshot(), picture(service.desktops[-1])
+        if maxima is not None:
+            expected = in_format(expected, maxima)
         shown = shown[top : top + expected.shape[0], left : left + expected.shape[1]]
         last[0] = difference(shown, expected)
         return shown.shape == expected.shape and bool((np.abs(shown.astype(int) - expected.astype(int)) <= most).all())
@@ -95,6 +100,13 @@ async def shows(display: Display, service: Service, *, most: int = 0) -> tuple[i
     except pytest.fail.Exception as failure:
         pytest.fail(f"{failure}: {last[0]}")
     return left, top
+
+
+def in_format(pixels: NDArray[np.uint8], maxima: Maxima) -> NDArray[np.uint8]:
+    """A picture of such colours, and what a client makes of them."""
+    top = np.array(maxima)
+    shown: NDArray[np.uint8] = ((pixels * top + 127) // 255 * 255 // top).astype(np.uint8)
+    return shown
 
 
 @asynccontextmanager
@@ -116,7 +128,6 @@ OPTIONS = {
     "zrle": ["-PreferredEncoding=ZRLE", "-NoJPEG", "-AutoSelect=0"],
     "hextile": ["-PreferredEncoding=Hextile", "-NoJPEG", "-AutoSelect=0"],
     "raw": ["-PreferredEncoding=Raw", "-NoJPEG", "-AutoSelect=0"],
-    "256 colours": ["-PreferredEncoding=ZRLE", "-AutoSelect=0", "-FullColor=0", "-LowColorLevel=2"],
 }
 
 
@@ -128,9 +139,7 @@ async def test_tigervnc_s_viewer_shows_the_desktop_and_types_into_it(
     async with serving(rfb={}) as service, conforming(service), running(tigervnc(service, *OPTIONS[name]), display):
         number, left, top = await window(display)
         await eventually(lambda: _has_size(service, *SIZE), "the desktop's size")  # it is the window's
-        # 3 bits of red and green, 2 of blue
-        most = 43 if name == "256 colours" else 0
-        await shows(display, service, most=most)
+        await shows(display, service)
         await display.xdotool("windowfocus", number)
         await display.xdotool("mousemove", left + 400, top + 300)
         await display.xdotool("type", "Hello World!")
@@ -139,7 +148,32 @@ async def test_tigervnc_s_viewer_shows_the_desktop_and_types_into_it(
         await eventually(lambda: _has_text(service, text), f"the text: {service.desktops[-1].text!r}")
         await display.xdotool("mousemove", left + 60, top + 480, "mousedown", 1)
         await display.xdotool("mousemove", left + 300, top + 530, "mouseup", 1)
-        await shows(display, service, most=most)
+        await shows(display, service)
+
+
+ENCODINGS = ("Tight", "ZRLE", "Hextile", "Raw")
+COLOURS: dict[str, tuple[list[str], Maxima]] = {
+    "rgb888": ([], (255, 255, 255)),
+    "rgb332": (["-FullColor=0", "-LowColorLevel=2"], (7, 7, 3)),
+    "rgb222": (["-FullColor=0", "-LowColorLevel=1"], (3, 3, 3)),
+    "rgb111": (["-FullColor=0", "-LowColorLevel=0"], (1, 1, 1)),
+}
+
+
+@pytest.mark.peer(*VIEWER)
+@pytest.mark.parametrize("colours", COLOURS)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_tigervnc_s_viewer_shows_every_lossless_encoding_in_every_pixel_format_exactly(
+    display: Display, serving: StartService, encoding: str, colours: str
+) -> None:
+    words, maxima = COLOURS[colours]
+    # Only this part of its log: with all of it, the viewer draws a graph of its own over the desktop.
+    options = [f"-PreferredEncoding={encoding}", "-AutoSelect=0", "-NoJPEG", *words, "-Log=CConn:stderr:100"]
+    async with serving(rfb={}) as service, conforming(service), running(tigervnc(service, *options), display):
+        await window(display)
+        await eventually(lambda: _has_size(service, *SIZE), "the desktop's size")
+        await shows(display, service, maxima=maxima)
+        assert f" {colours}\n" in (display.home / "env.log").read_text()  # "Using pixel format depth 6 (8bpp) rgb222"
 
 
 async def _has_size(service: Service, width: int, height: int) -> bool:
