@@ -32,8 +32,9 @@ without, behind which anybody may be in the middle."""
 BY_DEFAULT: Final = ("vencrypt-x509-plain",)
 WITHOUT_SOCKETS: Final = ("vencrypt-plain",)
 """By default, where whoever brings the streams protects them (https)."""
-UNPROTECTED: Final = frozenset({"none", "vencrypt-plain"})
-"""These let in anybody, or show the network passwords of accounts: only on loopback, unless told otherwise."""
+UNPROTECTED: Final = frozenset({"none", "vnc", "vencrypt-plain"})
+"""These let in anybody, or show the network passwords of accounts (those that follow ``vnc`` are typed into a logon
+desktop that nothing encrypts): only on loopback, unless told otherwise."""
 LAYOUT_NAMES: Final = {layout.name: layout for layout in LAYOUTS.values()}
 
 

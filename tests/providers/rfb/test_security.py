@@ -183,7 +183,7 @@ def test_options_take_all_that_there_is():
     assert RfbListenerOptions().security == ("vencrypt-x509-plain",)
 
 
-@pytest.mark.parametrize("security", ["none", "vencrypt-plain"])
+@pytest.mark.parametrize("security", ["none", "vnc", "vencrypt-plain"])
 def test_what_protects_nothing_is_for_loopback_only(security):
     options = RfbListenerOptions(security=(security,))
     for address in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
@@ -192,7 +192,7 @@ def test_what_protects_nothing_is_for_loopback_only(security):
         with pytest.raises(ConfigurationError, match=f"security {security} on {address}, which others can reach"):
             options.check_address("listener vnc", address)
         RfbListenerOptions(security=(security,), allow_none_anywhere=True).check_address("listener vnc", address)
-    RfbListenerOptions(security=("vencrypt-x509-plain", "vnc")).check_address("listener vnc", "0.0.0.0")
+    RfbListenerOptions(security=("vencrypt-x509-plain", "vencrypt-x509-vnc")).check_address("listener vnc", "0.0.0.0")
 
 
 async def test_a_service_does_not_start_where_anybody_could_come_in(serving):
