@@ -234,13 +234,16 @@ def on_terminal(rdpprov, *arguments):
     """Run a command on a terminal of its own: the process, and what waits until the terminal has shown some words."""
     terminal, its_end = os.openpty()
     fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
+    # Whoever started the tests may have a window of its own, and have exported its size.
+    size = ("COLUMNS", "LINES")
+    environment = {name: value for name, value in rdpprov.environment.items() if name not in size}
     process = subprocess.Popen(
         [*rdpprov.words, *arguments],
         stdin=its_end,
         stdout=its_end,
         stderr=its_end,
         cwd=rdpprov.home,
-        env={**rdpprov.environment, "TERM": "xterm"},
+        env={**environment, "TERM": "xterm"},
     )
     os.close(its_end)
     shown = bytearray()
