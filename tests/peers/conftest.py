@@ -7,7 +7,7 @@ set. Nothing here talks to anything but loopback, and only processes that a test
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,9 @@ from rdpprov.rcm.configuration import ListenerConfiguration, ServiceConfiguratio
 from rdpprov.rcm.service import RemoteConnectionManager
 from rdpprov.sessions.base import Desktop, DesktopRequest
 from rdpprov.sessions.demo import DemoDesktop
-from rdpprov.sessions.factories import logon_desktop_factory
+from rdpprov.sessions.factories import logon_desktop_factory, overlay_factory
 from rdpprov.traces.recorder import TraceDirectory
-from tests.peers.support import PASSWORD, USER, Display, Service, StartService, lack
+from tests.peers.support import OTHER_USER, PASSWORD, USER, Display, Service, StartService, lack
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,19 @@ def _peers(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def display(tmp_path: Path) -> Iterator[Display]:
+    with _new_display(tmp_path / "home") as new:
+        yield new
+
+
+@pytest.fixture
+def other_display(tmp_path: Path) -> Iterator[Display]:
+    """For a second client, whose user sits somewhere else."""
+    with _new_display(tmp_path / "other home") as new:
+        yield new
+
+
+@contextmanager
+def _new_display(home: Path) -> Iterator[Display]:
     read, write = os.pipe()
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset"],
@@ -48,7 +61,6 @@ def display(tmp_path: Path) -> Iterator[Display]:
         with os.fdopen(read) as number:
             line = number.readline().strip()
         assert line, "Xvfb did not start"
-        home = tmp_path / "home"
         home.mkdir()
         yield Display(f":{line}", home)
     finally:
@@ -60,7 +72,8 @@ def display(tmp_path: Path) -> Iterator[Display]:
 def serving(tmp_path: Path) -> StartService:
     """A context manager: a service on loopback that is stopped in an orderly way at the end."""
     users = UsersFile(tmp_path / "users", cost=ScryptCost(n=1024, r=8, p=1))
-    users.add(USER, PASSWORD)
+    for name in (USER, OTHER_USER):
+        users.add(name, PASSWORD)
 
     @asynccontextmanager
     async def start(*, rfb: dict[str, object] | None = None, **options: object) -> AsyncIterator[Service]:
@@ -83,6 +96,7 @@ def serving(tmp_path: Path) -> StartService:
             authenticator=FileAuthenticator(users),
             desktop_factory=desktop,
             logon_desktop_factory=logon_desktop_factory(),
+            overlay_factory=overlay_factory(),
             traces=TraceDirectory(tmp_path / "traces"),
         )
         async with trio.open_nursery() as nursery:

@@ -23,6 +23,8 @@ from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.traces.format import CallLine, read_trace
 
 USER, PASSWORD = "ann", "correct horse"
+OTHER_USER = "bob"
+"""Has the same password."""
 
 PACKAGES = {
     "Xvfb": "xvfb",
