@@ -84,6 +84,7 @@ class ClientListener(ProtocolListener):
         self._half_open = HalfOpenClients(options.half_open_clients)
         self._accepting: trio.CancelScope | None = None
         self._callback: ProtocolListenerCallback | None = None
+        self._clients: trio.Nursery | None = None
         self._log = log.bind(listener=name)
 
     @property
@@ -125,15 +126,14 @@ class ClientListener(ProtocolListener):
         self.bound_addresses = [listener.socket.getsockname()[:2] for listener in listeners]
         self._callback = callback
         try:
-            async with trio.open_nursery() as clients:
+            async with trio.open_nursery() as self._clients:
                 with trio.CancelScope() as self._accepting:
                     async with trio.open_nursery() as nursery:
                         for listener in listeners:
-                            nursery.start_soon(self._accept, listener, clients)
+                            nursery.start_soon(self._accept, listener, self._clients)
                         task_status.started()
                         if not listeners:
                             await trio.sleep_forever()
-                self._callback = None
         finally:
             self._callback = None
         self._log.debug("listener is done")
@@ -145,16 +145,24 @@ class ClientListener(ProtocolListener):
             self._accepting.cancel()
 
     async def take_client(self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int]) -> None:
-        """Serve a client from its first byte to its end. While the service does not listen, it is sent away at once.
+        """Serve a client from its first byte to its end, or to the listener's.
+
+        While the service does not listen, it is sent away at once.
 
         Args:
             stream: its bytes. It is closed at the end.
             peer: address and port, for the log and for limits.
         """
-        if self._callback is None:
+        if self._callback is None or self._clients is None:
             await trio.aclose_forcefully(stream)
             return
-        await self._serve(stream, peer, self._callback)
+        over = trio.Event()
+        with trio.CancelScope() as scope:
+            self._clients.start_soon(_cancel_with_us, scope, over)
+            try:
+                await self._serve(stream, peer, self._callback)
+            finally:
+                over.set()
 
     async def _accept(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
         complained_at = -inf
@@ -177,9 +185,11 @@ class ClientListener(ProtocolListener):
         try:
             peer = stream.socket.getpeername()[:2]
         except OSError:
+            peer = None
+        if peer is None or self._callback is None:
             await trio.aclose_forcefully(stream)
-            return
-        await self.take_client(stream, peer)
+        else:
+            await self._serve(stream, peer, self._callback)
 
     async def _serve(
         self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int], callback: ProtocolListenerCallback
@@ -204,3 +214,11 @@ class ClientListener(ProtocolListener):
         finally:
             with trio.CancelScope(shield=True):
                 await connection.end()
+
+
+async def _cancel_with_us(client: trio.CancelScope, over: trio.Event) -> None:
+    """Among a listener's clients, the place of one whose own task is somebody else's."""
+    try:
+        await over.wait()
+    finally:
+        client.cancel()

@@ -261,3 +261,15 @@ async def test_who_is_refused_is_told_and_sees_nothing_of_the_session(scene: Sta
         assert done.stderr == "rdpprov: the user of session 1 does not agree\n"
         await at.target_sees("")
         await at.watcher_sees(at.watcher_desktop, "")
+
+
+async def test_the_service_stops_in_time_while_one_shadows_the_other(scene: StartScene) -> None:
+    async with scene() as at:
+        await at.begin("--control")
+        await at.watcher_sees(at.target_desktop, WATCHER_NOTICE)
+        at.service.manager.request_stop()
+
+        async def is_over() -> bool:
+            return at.service.manager.connection_count == 0 and not list(at.service.manager.sessions)
+
+        await eventually(is_over, "the service's end", 10)

@@ -279,7 +279,8 @@ def chromium() -> str:
 class Page:
     """A page in Chromium. What it asks for, and what goes wrong in it, is kept."""
 
-    def __init__(self, socket: WebSocketClient) -> None:
+    def __init__(self, socket: WebSocketClient, process: trio.Process) -> None:
+        self.process = process
         self._socket = socket
         self._numbers = itertools.count(1)
         self._answers: dict[int, dict[str, Any]] = {}
@@ -424,7 +425,7 @@ async def browser(home: Path) -> AsyncIterator[Page]:
         url = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
         async with await _connect(host) as stream, trio.open_nursery() as nursery:
             nursery.start_soon(_drain, process.stderr)
-            page = Page(await open_websocket(stream, host, url.removeprefix(f"ws://{host}"), [], {}))
+            page = Page(await open_websocket(stream, host, url.removeprefix(f"ws://{host}"), [], {}), process)
             nursery.start_soon(page.listen)
             for domain in ("Page", "Runtime", "Network", "Log"):
                 await page.call(f"{domain}.enable")

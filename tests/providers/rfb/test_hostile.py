@@ -17,6 +17,7 @@ from rdpprov.protocol.rfb.handshake import ClientIdentity, ClientState
 from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.providers.rfb.listener import RfbListener
 from rdpprov.providers.rfb.options import RfbListenerOptions
+from rdpprov.providers.transport import LINGER
 from rdpprov.testing.rfb_client import connect_rfb
 from rdpprov.wire.rfb.encodings import Encoding
 from rdpprov.wire.rfb.handshake import SecurityType
@@ -41,7 +42,8 @@ class Alone:
         await self.nursery.start(self._listen)
 
     async def _listen(self, task_status):
-        await self.listener.start_listen(self.script, task_status=task_status)
+        with trio.CancelScope() as self.scope:
+            await self.listener.start_listen(self.script, task_status=task_status)
 
     def connect(self):
         """A client's end."""
@@ -89,6 +91,24 @@ async def test_a_stream_is_served_only_while_the_service_listens():
         assert await rest_of(server.connect()) == b""
         nursery.cancel_scope.cancel()
     assert list(server.listener.bound_addresses) == []
+
+
+@pytest.mark.parametrize("said", [b"", b"RFB 003.008\n"])
+async def test_a_stream_s_client_that_has_not_said_who_it_is_ends_with_the_listener(autojump_clock, said):
+    async with trio.open_nursery() as nursery:
+        server = Alone(nursery)
+        await server.start()
+        stream = server.connect()
+        await stream.send_all(said)
+        await trio.testing.wait_all_tasks_blocked()
+        await server.listener.stop_listen()
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.listener.half_open_count == 1  # a moment is left to it, as to those that came by socket
+        begun = trio.current_time()
+        server.scope.cancel()
+        assert (await rest_of(stream)).startswith(b"RFB 003.008\n")
+        await stream.aclose()
+        assert trio.current_time() - begun <= LINGER
 
 
 MESSAGES = {
