@@ -62,6 +62,40 @@ class Rectangle:
             max(self.bottom, other.bottom),
         )
 
+    def shifted(self, dx: int, dy: int) -> "Rectangle":
+        """The same size, ``dx`` pixels to the right and ``dy`` down."""
+        return Rectangle(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
+
+    def without(self, hole: "Rectangle") -> "list[Rectangle]":
+        """What is left of it: up to four rectangles that do not overlap."""
+        cut = self.intersection(hole)
+        if cut.is_empty():
+            return [self]
+        left = [
+            Rectangle(self.left, self.top, self.right, cut.top),
+            Rectangle(self.left, cut.top, cut.left, cut.bottom),
+            Rectangle(cut.right, cut.top, self.right, cut.bottom),
+            Rectangle(self.left, cut.bottom, self.right, self.bottom),
+        ]
+        return [part for part in left if not part.is_empty()]
+
+
+@attrs.frozen
+class Move:
+    """Pixels of a screen that are now where others were: those of ``area`` were at `source` before."""
+
+    area: Rectangle
+    """Where they are now."""
+    dx: int
+    """Pixels that they have come to the right; negative: to the left."""
+    dy: int
+    """Pixels that they have come down; negative: up."""
+
+    @property
+    def source(self) -> Rectangle:
+        """Where they were. It may overlap `area`, and what is there now is not said."""
+        return self.area.shifted(-self.dx, -self.dy)
+
 
 class Button(IntEnum):
     """A mouse button."""
@@ -202,6 +236,23 @@ class Screen(Protocol):
 
     def close(self) -> None:
         """The reader is gone. A closed screen signals nothing any more; closing it twice is allowed."""
+
+
+class MovingScreen(Screen, Protocol):
+    """A screen that knows what has only been moved. A `Screen` need not: what it moves is damage, and that is right.
+
+    A device for clients that can copy what they show asks for moves first, and then, at once, for the damage. Who never
+    asks for moves gets them all as damage.
+    """
+
+    def take_moves(self) -> Sequence[Move]:
+        """What was moved since this reader last asked, and is then no damage of its own any more.
+
+        All at once: every source is a part of the screen as this reader has got it, by all that it has taken and
+        grabbed before, and no area of one overlaps that of another. So nothing may be overwritten that is yet to be
+        copied, and what the reader has taken as damage and not shown yet must not be copied. Areas that are in the
+        damage too have changed in other ways: the damage counts.
+        """
 
 
 class VideoDevice(Protocol):

@@ -8,8 +8,9 @@ A part of the desktop is cut into *pieces* of at most `MAX_PIXELS`, and each pie
 Raw make one rectangle of it. For Tight it is cut further, by how many colours its cells have: neighbours of one colour
 become one fill, those with many colours one JPEG or one full-colour rectangle, so text keeps its palette and its edges.
 
-CopyRect is made of hints only (`RfbEncoder.copy`): to find moves by itself the encoder would have to keep, for each
-client, what that client shows, and to search it for every update; a toolkit or a terminal knows when it scrolls.
+CopyRect is made of what the desktop says it has moved (`RfbEncoder.copy`): to find moves by itself the encoder would
+have to keep, for each client, what that client shows, and to search it for every update; a toolkit or a terminal knows
+when it scrolls.
 """
 
 import functools
@@ -183,7 +184,8 @@ class RfbEncoder:
         """CopyRect: what the client shows at one place is now at another, too.
 
         Only right while the client shows what the desktop showed at the source; it must go out before the rectangles
-        of the same update that change the source, and never in an answer to a request that is not incremental.
+        of the same update that change the source. What a client asks for whether or not it has changed, has to come as
+        pixels, too.
 
         Returns:
             None if the client does not take it.

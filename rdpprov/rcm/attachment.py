@@ -14,6 +14,7 @@ from rdpprov.api.devices import (
     InputDevices,
     InputEvent,
     LockKeys,
+    Move,
     Pixels,
     PointerButton,
     PointerMotion,
@@ -143,6 +144,11 @@ class PluggedScreen:
         again = [rectangle.intersection(whole) for rectangle in self._again]
         self._again.clear()
         return [*self._screen.take_damage(), *(rectangle for rectangle in again if not rectangle.is_empty())]
+
+    def take_moves(self) -> Sequence[Move]:
+        """What was only moved, if the desktop's screen is a `MovingScreen`."""
+        take_moves = getattr(self._screen, "take_moves", None)
+        return () if take_moves is None or self._stopped else take_moves()
 
     def grab(self, rectangle: Rectangle, out: Pixels | None = None) -> Pixels:
         """Copy a part of the screen; black once it is unplugged, for what it shows is not this client's any more."""

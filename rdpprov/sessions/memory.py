@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import trio
 
-from rdpprov.api.devices import InputEvent, Pixels, Rectangle, TaskStatus
+from rdpprov.api.devices import InputEvent, Move, Pixels, Rectangle, TaskStatus
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError, RdpProvError
 from rdpprov.sessions.pages import blank_pixels
@@ -67,9 +67,9 @@ PIXEL_BUDGET = PixelBudget()
 class MemoryDesktop(ReadableDesktop):
     """A framebuffer that a program draws into, BGRX, shape (height, width, 4).
 
-    The framebuffer starts black, and its memory is real only where something has been drawn. One writer at a time
-    (`draw`), in any thread; a signal of damage comes in the writer's thread, so a writer outside the event loop wraps
-    ``on_damage`` itself.
+    The framebuffer starts black, and its memory is real only where something has been drawn. What scrolls is better
+    moved (`move`) than drawn again. One writer at a time (`draw`, `move`), in any thread; a signal of damage comes in
+    the writer's thread, so a writer outside the event loop wraps ``on_damage`` itself.
 
     Args:
         width: pixels, clamped to 200 to 8192.
@@ -96,6 +96,7 @@ class MemoryDesktop(ReadableDesktop):
         self._writer = threading.RLock()
         self._sequence = 0  # odd while somebody draws; a reader compares it before and after its copy
         self._drawing = 0  # how deep draw() is nested; the outermost moves the sequence counter
+        self._drawn_to: list[Rectangle] = []  # by draw() that has not ended: no reader has been told yet
         self._closed = trio.Event()
 
     def _allocate(self, width: int, height: int) -> Pixels:
@@ -115,10 +116,36 @@ class MemoryDesktop(ReadableDesktop):
             if clipped.is_empty():
                 yield self._pixels[:0, :0]
                 return
+            self._drawn_to.append(clipped)
             try:
                 yield self._pixels[clipped.top : clipped.bottom, clipped.left : clipped.right]
             finally:
+                self._drawn_to.pop()
                 self._add_damage([clipped])
+        self._signal()
+
+    def move(self, rectangle: Rectangle, dx: int, dy: int) -> None:
+        """Copy the pixels of ``rectangle`` to a place ``dx`` to the right of it and ``dy`` below, as far as they stay
+        on the screen; the two may overlap. What is not overwritten stays as it was.
+
+        A client that can copy what it shows is told to (RFB's CopyRect), others get the pixels. To scroll a text, move
+        all lines but the first up by the height of one, then draw the last.
+
+        Inside a `draw`, at whose end readers see all of it at once, what is moved out of the rectangle that is drawn to
+        is sent as pixels.
+        """
+        with self._writing():
+            screen = Rectangle(0, 0, self._width, self._height)
+            source = rectangle.intersection(screen).intersection(screen.shifted(-dx, -dy))
+            if source.is_empty() or (dx, dy) == (0, 0):
+                return
+            target = source.shifted(dx, dy)
+            # Assigning a slice to one that it overlaps copies it first.
+            self._pixels[target.top : target.bottom, target.left : target.right] = self._pixels[
+                source.top : source.bottom, source.left : source.right
+            ]
+            self._add_damage(self._drawn_to)
+            self._add_moves([Move(target, dx, dy)])
         self._signal()
 
     @contextmanager

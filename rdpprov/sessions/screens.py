@@ -1,4 +1,4 @@
-"""Readers of a desktop, and what each of them has yet to take: damage, pointer; never a frame.
+"""Readers of a desktop, and what each of them has yet to take: damage, moves, pointer; never a frame.
 
 `ReadableDesktop` is everything of a `Desktop` that does not depend on where its pixels are: `MemoryDesktop` has them in
 a framebuffer, `SceneDesktop` paints what a reader asks for when it asks.
@@ -6,15 +6,18 @@ a framebuffer, `SceneDesktop` paints what a reader asks for when it asks.
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from rdpprov.api.devices import DEFAULT_POINTER, Pixels, PointerShape, Rectangle
+from rdpprov.api.devices import DEFAULT_POINTER, Move, Pixels, PointerShape, Rectangle
 from rdpprov.sessions.base import MAX_DESKTOP, MIN_DESKTOP, Desktop
 
 MAX_DAMAGE = 32
 """Rectangles that one reader's damage is kept in; beyond, they are merged. Bounds memory and the cost of adding one."""
+
+MAX_MOVES = 32
+"""Moves that one reader may have yet to take; beyond, the smallest become damage."""
 
 
 def clamp_size(width: int, height: int) -> tuple[int, int]:
@@ -79,14 +82,94 @@ class DamageList:
         taken, self._rectangles = self._rectangles, []
         return taken
 
+    @property
+    def rectangles(self) -> Sequence[Rectangle]:
+        """All of it."""
+        return self._rectangles
+
+
+class MoveList:
+    """Where a screen's pixels come from, of what its reader has got: an area for an area, no two areas overlap.
+
+    What is in no area, and is not damaged, is as the reader has got it. All sources are parts of what the reader has
+    got, however often their pixels have been moved since; so the moves are one step, not one after the other.
+    """
+
+    def __init__(self, limit: int = MAX_MOVES) -> None:
+        self._limit = limit
+        self._moves: list[Move] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._moves)
+
+    def add(self, moves: Sequence[Move], damage: Sequence[Rectangle]) -> list[Rectangle]:
+        """The screen has moved pixels again.
+
+        Args:
+            moves: all at once, from the screen as it was; no two areas overlap.
+            damage: all that the reader has yet to take, up to then.
+
+        Returns:
+            where pixels have come to that the reader does not have: damage, too.
+        """
+        lost: list[Rectangle] = []
+        added: list[Move] = []
+        for move in moves:
+            dx, dy, rest = move.dx, move.dy, [move.source]
+            for hole in damage:
+                lost += [cut.shifted(dx, dy) for cut in _cut(rest, hole)]
+                rest = _without(rest, hole)
+            for earlier in self._moves:
+                added += [
+                    Move(cut.shifted(dx, dy), dx + earlier.dx, dy + earlier.dy) for cut in _cut(rest, earlier.area)
+                ]
+                rest = _without(rest, earlier.area)
+            added += [Move(part.shifted(dx, dy), dx, dy) for part in rest]
+        for move in self._moves:
+            parts = [move.area]
+            for later in moves:
+                parts = _without(parts, later.area)
+            added += [Move(part, move.dx, move.dy) for part in parts]
+        self._moves = [move for move in added if move.dx or move.dy]  # what came back is as it was
+        if len(self._moves) > self._limit:
+            self._moves.sort(key=lambda move: _area(move.area), reverse=True)
+            lost += [move.area for move in self._moves[self._limit :]]
+            del self._moves[self._limit :]
+        return lost
+
+    def grabbed(self, part: Rectangle) -> list[Rectangle]:
+        """The reader has got a part of the screen as it is now, so it cannot make anything out of what was there.
+
+        Returns:
+            what is damage for that reason.
+        """
+        spoilt = [move for move in self._moves if not move.source.intersection(part).is_empty()]
+        self._moves = [move for move in self._moves if move not in spoilt]
+        return [move.area for move in spoilt]
+
+    def take(self) -> list[Move]:
+        """All of them; the list is empty from then on."""
+        taken, self._moves = self._moves, []
+        return taken
+
+
+def _cut(parts: Iterable[Rectangle], other: Rectangle) -> list[Rectangle]:
+    return [cut for part in parts if not (cut := part.intersection(other)).is_empty()]
+
+
+def _without(parts: Iterable[Rectangle], hole: Rectangle) -> list[Rectangle]:
+    return [left for part in parts for left in part.without(hole)]
+
 
 class DesktopScreen:
-    """One reader of a `ReadableDesktop`: an `api.devices.Screen`. `ReadableDesktop.open_screen` makes it."""
+    """One reader of a `ReadableDesktop`: an `api.devices.MovingScreen`. `ReadableDesktop.open_screen` makes it."""
 
     def __init__(self, desktop: "ReadableDesktop", on_damage: Callable[[], None]) -> None:
         self._desktop = desktop
         self._on_damage = on_damage
         self._damage = DamageList()
+        self._moves = MoveList()
+        self._takes_moves = False  # until it does, moves are damage
         self._pointer: PointerShape | None = None
         self._position: tuple[int, int] | None = None
         self._signalled = False  # since the reader last took something: it knows, and is not told again
@@ -104,6 +187,13 @@ class DesktopScreen:
     def take_damage(self) -> list[Rectangle]:
         """What changed since this reader last asked: not empty rectangles inside the screen. At first: all of it."""
         return self._desktop._take_damage(self)
+
+    def take_moves(self) -> list[Move]:
+        """What was only moved since this reader last asked; to be called right before `take_damage`.
+
+        A reader that never calls this gets moves as damage.
+        """
+        return self._desktop._take_moves(self)
 
     def grab(self, rectangle: Rectangle, out: Pixels | None = None) -> Pixels:
         """Copy a part of the screen, never a half-drawn one.
@@ -126,6 +216,8 @@ class DesktopScreen:
         screen = Rectangle(0, 0, self._desktop.width, self._desktop.height)
         if contains(screen, rectangle):
             self._desktop._copy_pixels(rectangle, out)
+            if self._moves:
+                self._desktop._grabbed(self, rectangle)
             return out
         out[...] = 0
         inside = rectangle.intersection(screen)
@@ -133,6 +225,8 @@ class DesktopScreen:
             return out
         left, top = inside.left - rectangle.left, inside.top - rectangle.top
         self._desktop._copy_pixels(inside, out[top : top + inside.height, left : left + inside.width])
+        if self._moves:
+            self._desktop._grabbed(self, inside)
         return out
 
     def take_pointer(self) -> PointerShape | None:
@@ -200,6 +294,36 @@ class ReadableDesktop(Desktop):
                 for rectangle in clipped:
                     screen._damage.add(rectangle)
 
+    def _add_moves(self, moves: Iterable[Move]) -> None:
+        """Pixels were moved, all at once: each area has what was at its source. No two areas overlap.
+
+        To be called in its place among calls of `_add_damage`: what was drawn before and is moved has been told before.
+        Where the desktop can be drawn to in another thread, pixels and this call change under one lock, as in
+        `MemoryDesktop.move`.
+        """
+        if not self._screens:
+            return
+        screen_area = Rectangle(0, 0, self._width, self._height)
+        inside: list[Move] = []
+        others: list[Rectangle] = []
+        for move in moves:
+            if not move.dx and not move.dy:
+                continue
+            seen = move.area.intersection(screen_area)
+            known = seen.intersection(screen_area.shifted(move.dx, move.dy))
+            if not known.is_empty():
+                inside.append(Move(known, move.dx, move.dy))
+            if not seen.is_empty():
+                others += seen.without(known)
+        with self._lock:
+            for screen in self._screens:
+                if screen._takes_moves:
+                    damage = [*screen._moves.add(inside, screen._damage.rectangles), *others]
+                else:
+                    damage = [*(move.area for move in inside), *others]
+                for rectangle in damage:
+                    screen._damage.add(rectangle)
+
     def _signal(self) -> None:
         """Tell the readers that there is something to take, unless they know. In the caller's thread."""
         if not self._shown:
@@ -223,6 +347,7 @@ class ReadableDesktop(Desktop):
             self._width, self._height = width, height
             for screen in self._screens:
                 screen._damage.take()
+                screen._moves.take()
                 screen._damage.add(Rectangle(0, 0, width, height))
 
     def set_pointer(self, shape: PointerShape) -> None:
@@ -250,7 +375,22 @@ class ReadableDesktop(Desktop):
         self._refresh()
         with self._lock:
             screen._signalled = False
+            for move in screen._moves.take():  # that it did not want
+                screen._damage.add(move.area)
             return screen._damage.take() if screen in self._screens else []
+
+    def _take_moves(self, screen: DesktopScreen) -> list[Move]:
+        if not self._shown:
+            return []
+        self._refresh()
+        with self._lock:
+            screen._takes_moves = True
+            return screen._moves.take() if screen in self._screens else []
+
+    def _grabbed(self, screen: DesktopScreen, part: Rectangle) -> None:
+        with self._lock:
+            for rectangle in screen._moves.grabbed(part):
+                screen._damage.add(rectangle)
 
     def _take_pointer(self, screen: DesktopScreen) -> PointerShape | None:
         if not self._shown:

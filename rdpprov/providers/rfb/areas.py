@@ -1,26 +1,16 @@
-"""Parts of a desktop as short lists of rectangles: what has changed, and what a client has asked for."""
+"""Parts of a desktop as short lists of rectangles: what has changed, what has been moved, what a client asked for."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rdpprov.api.devices import Rectangle
+from rdpprov.api.devices import Move, Rectangle
 
 MOST: Final = 64
 """Rectangles in a list; beyond, they become what is around them all."""
 
 
-def without(area: Rectangle, hole: Rectangle) -> list[Rectangle]:
-    """What is left of an area: up to four rectangles that do not overlap."""
-    cut = area.intersection(hole)
-    if cut.is_empty():
-        return [area]
-    left = [
-        Rectangle(area.left, area.top, area.right, cut.top),
-        Rectangle(area.left, cut.top, cut.left, cut.bottom),
-        Rectangle(cut.right, cut.top, area.right, cut.bottom),
-        Rectangle(area.left, cut.bottom, area.right, area.bottom),
-    ]
-    return [part for part in left if not part.is_empty()]
+MOST_COPIES: Final = 32
+"""Copies in an update; what is beyond comes as pixels. The time to order them grows with the square of it."""
 
 
 def joined(areas: Sequence[Rectangle], more: Iterable[Rectangle]) -> list[Rectangle]:
@@ -29,7 +19,7 @@ def joined(areas: Sequence[Rectangle], more: Iterable[Rectangle]) -> list[Rectan
     for added in more:
         parts = [added] if not added.is_empty() else []
         for area in result:
-            parts = [rest for part in parts for rest in without(part, area)]
+            parts = [rest for part in parts for rest in part.without(area)]
         result += parts
         if len(result) > MOST:
             result = [around(result)]
@@ -50,5 +40,61 @@ def divided(areas: Iterable[Rectangle], wanted: Sequence[Rectangle]) -> tuple[li
     outside = list(areas)
     for wish in wanted:
         inside += [cut for area in outside if not (cut := area.intersection(wish)).is_empty()]
-        outside = [part for area in outside for part in without(area, wish)]
+        outside = [part for area in outside for part in area.without(wish)]
     return inside, outside
+
+
+def copyable(
+    moves: Iterable[Move], damage: Sequence[Rectangle], wanted: Sequence[Rectangle]
+) -> tuple[list[Move], list[Rectangle]]:
+    """What of `MovingScreen.take_moves` a client can do by copying what it shows.
+
+    Args:
+        moves: no two of whose areas overlap.
+        damage: where the client does not show what it should, from before the moves.
+        wanted: where it may be told to copy, and what it may be trusted to still have.
+
+    Returns:
+        copies, in an order in which none overwrites what a later one needs; and where pixels have to be sent instead.
+    """
+    copies: list[Move] = []
+    rest: list[Rectangle] = []
+    for move in moves:
+        dx, dy = move.dx, move.dy
+        to, beside = divided([move.area], wanted)
+        found, lost = divided([part.shifted(-dx, -dy) for part in to], wanted)
+        dirty, clean = divided(found, damage)
+        rest += beside + [part.shifted(dx, dy) for part in lost + dirty]
+        copies += [Move(part.shifted(dx, dy), dx, dy) for part in clean]
+    copies.sort(key=lambda copy: copy.area.width * copy.area.height, reverse=True)
+    rest += [copy.area for copy in copies[MOST_COPIES:]]
+    return _in_order(copies[:MOST_COPIES], rest)
+
+
+def _in_order(copies: list[Move], rest: list[Rectangle]) -> tuple[list[Move], list[Rectangle]]:
+    """Copies such that no source has been overwritten before; a circle is broken where it is smallest.
+
+    Args:
+        copies: the largest first.
+        rest: gets the areas of those that are given up.
+    """
+    needed_by = {
+        number: {
+            other
+            for other, reader in enumerate(copies)
+            if other != number and not reader.source.intersection(copy.area).is_empty()
+        }
+        for number, copy in enumerate(copies)
+    }
+    ordered: list[Move] = []
+    while needed_by:
+        number = next((number for number, readers in needed_by.items() if not readers), None)
+        if number is not None:
+            ordered.append(copies[number])
+        else:
+            number = max(needed_by)
+            rest.append(copies[number].area)
+        del needed_by[number]
+        for readers in needed_by.values():
+            readers.discard(number)
+    return ordered, rest

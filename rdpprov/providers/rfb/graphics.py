@@ -8,13 +8,13 @@ has a piece of it made (`queue_piece`).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 import trio
 
-from rdpprov.api.devices import DEFAULT_POINTER, Pixels, Rectangle, Screen
+from rdpprov.api.devices import DEFAULT_POINTER, Move, Pixels, Rectangle, Screen
 from rdpprov.codecs.client_pixels import colour_map
 from rdpprov.encoding.rfb import EncodedRectangle as EncodedPart
 from rdpprov.encoding.rfb import RfbEncoder
@@ -22,7 +22,7 @@ from rdpprov.protocol.rfb.events import DesktopSizeRequested
 from rdpprov.protocol.rfb.handshake import ServerState
 from rdpprov.protocol.rfb.pictures import layout_of
 from rdpprov.protocol.rfb.server import RfbServerMachine
-from rdpprov.providers.rfb.areas import divided, joined
+from rdpprov.providers.rfb.areas import copyable, divided, joined
 from rdpprov.providers.rfb.cursors import area_of, cursor_rectangle, draw, drawable, takes_cursors
 from rdpprov.providers.rfb.pacing import Pace
 from rdpprov.wire.rfb.encodings import Encoding
@@ -75,6 +75,7 @@ class RfbVideoDevice:
         self._first_frame = first_frame
         self._encoder: RfbEncoder | None = None
         self._screen: Screen | None = None
+        self._take_moves: Callable[[], Sequence[Move]] = _no_moves  # of the screen, if it is one that has them
         self._screen_size = (0, 0)  # that the client was told of, or cannot be told of
         self._connected = False
         self._has_damage = False  # of the screen, which has not been asked yet
@@ -104,6 +105,10 @@ class RfbVideoDevice:
         """The desktop's, for the client's title bar."""
         self.frames = 0
         """Sent whole."""
+        self.copies = 0
+        """Rectangles that clients were told to copy (CopyRect)."""
+        self.copied_pixels = 0
+        """In them."""
 
     # What the service calls
 
@@ -111,6 +116,7 @@ class RfbVideoDevice:
         """Show this screen from now on."""
         self._finish_frame()
         self._screen = screen
+        self._take_moves = getattr(screen, "take_moves", _no_moves)
         self._has_damage = True
         self._damage = [self._whole]
         self._shape_is_due = True
@@ -120,6 +126,7 @@ class RfbVideoDevice:
         """Show nothing any more: what is left of a frame that is being sent is nobody's."""
         self._finish_frame()
         self._screen = None
+        self._take_moves = _no_moves
 
     def damaged(self) -> None:
         """There is something to take. Told once a frame, the sending task knows."""
@@ -152,6 +159,8 @@ class RfbVideoDevice:
             self._finish_frame()
             self._encoder.set_encodings(self._machine.encodings)
         self._shape_is_due = self._leds_are_due = True
+        if self._position != _NO_POSITION:  # it may have been in the picture, and be so no more
+            self._damage = joined(self._damage, [area_of(self._shape, *self._position).intersection(self._whole)])
         self._screen_size = self._machine.width, self._machine.height  # the client may be one that can be told now
         self._damage_pointer()
 
@@ -302,14 +311,15 @@ class RfbVideoDevice:
         """Begin an update; whether there is more of it than was queued at once."""
         machine, now = self._machine, trio.current_time()
         self._next_frame_at = now + MIN_FRAME_INTERVAL
-        self._take(screen)
         if self._tell_size(screen):
             return False
+        copies = self._take(screen)
         inside, self._damage = divided(self._damage, self._wanted)
-        lossless = not inside and bool(self._lossy) and now >= self._sharpen_at
+        lossless = not inside and not copies and bool(self._lossy) and now >= self._sharpen_at
         if lossless:
             inside, self._lossy = divided(self._lossy, self._wanted)
         first = self._due_rectangles()
+        first += self._copied(copies, encoder)  # before all pixels: sources are as they were
         if not inside and not first and not machine.announcements_due:
             return False
         self._is_requested, self._requested = False, []
@@ -328,11 +338,13 @@ class RfbVideoDevice:
         self._frame = self._draw(screen, encoder, lossless)
         return True
 
-    def _take(self, screen: Screen) -> None:
-        """Ask the screen what has changed."""
+    def _take(self, screen: Screen) -> list[Move]:
+        """Ask the screen what has changed; what of it the client is to do by copying is no damage."""
         self._has_damage = False
-        self._damage = joined(self._damage, [part.intersection(self._whole) for part in screen.take_damage()])
+        before, moves = self._damage, self._take_moves()
+        self._damage = joined(before, [part.intersection(self._whole) for part in screen.take_damage()])
         self._lossy, _ = divided(self._lossy, [self._whole])
+        copies = self._copies(moves, before)
         shape, position = screen.take_pointer(), screen.take_pointer_position()
         if shape is not None:
             self._damage_pointer()
@@ -342,6 +354,45 @@ class RfbVideoDevice:
         if position is not None:
             self.pointer_at(*position)
             self._position_is_due = True
+        return copies
+
+    def _copies(self, moves: Sequence[Move], before: list[Rectangle]) -> list[Move]:
+        """What the client is to copy; the rest becomes damage.
+
+        Args:
+            moves: of the screen.
+            before: where the client does not show what the screen showed when it was asked last.
+        """
+        if not moves:
+            return []
+        visible = [move for move in moves if divided([move.area], self._damage)[1]]
+        assert self._encoder is not None
+        wanted: list[Rectangle] = []
+        # What a client asks for is where it is known to keep what it has got. A pointer in the picture moves otherwise.
+        if self._encoder.takes_copies and takes_cursors(self._machine):
+            wanted = self._wanted
+        copies, rest = copyable(visible, before, wanted)
+        self._damage = joined(self._damage, [part.intersection(self._whole) for part in rest])
+        return copies
+
+    def _copied(self, copies: list[Move], encoder: RfbEncoder) -> list[RectangleToSend]:
+        """The rectangles of copies. What was copied from where there was JPEG is to be sent without loss, too."""
+        result: list[RectangleToSend] = []
+        lossy: list[Rectangle] = []
+        for copy in copies:
+            area, source = copy.area, copy.source
+            rectangle = encoder.copy(area.left, area.top, area.width, area.height, source.left, source.top)
+            assert rectangle is not None
+            result.append(rectangle)
+            lossy += [part.shifted(copy.dx, copy.dy) for part in divided(self._lossy, [source])[0]]
+            self.copies += 1
+            self.copied_pixels += area.width * area.height
+        if self._lossy:
+            _, left = divided(self._lossy, [copy.area for copy in copies])
+            self._lossy = joined(left, lossy)
+            if lossy:
+                self._sharpen_at = trio.current_time() + SHARPEN_AFTER
+        return result
 
     def _tell_size(self, screen: Screen) -> bool:
         """Tell the client of the desktop's size if that is due: in an update of its own, which answers its requests."""
@@ -466,6 +517,10 @@ class RfbVideoDevice:
 
 
 _FRAME_IS_OVER: Final = object()
+
+
+def _no_moves() -> Sequence[Move]:
+    return ()
 
 
 def _bands(areas: list[Rectangle]) -> Iterator[Rectangle]:
