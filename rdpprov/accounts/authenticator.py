@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 import structlog
 import trio
 
-from rdpprov.accounts.attempts import FailureCounter
+from rdpprov.accounts.attempts import SlowDown
 from rdpprov.accounts.users_file import PasswordHash, ScryptCost, Users, folded
 from rdpprov.api.identity import AuthenticatedUser, LogonError, NtStatus, UserToken
 from rdpprov.api.structures import UserCredential
@@ -21,12 +21,12 @@ class PasswordAuthenticator(ABC):
     Checking happens in worker threads, for password hashes are slow on purpose.
 
     Args:
-        failures: shared between authenticators whose failures count together. Default: one of its own.
+        slow_down: shared between authenticators whose failures count together. Default: one of its own.
         threads: checks that run at once; the others wait their turn.
     """
 
-    def __init__(self, *, failures: FailureCounter | None = None, threads: int = 2) -> None:
-        self._failures = FailureCounter() if failures is None else failures
+    def __init__(self, *, slow_down: SlowDown | None = None, threads: int = 2) -> None:
+        self._slow_down = SlowDown() if slow_down is None else slow_down
         self._limiter = trio.CapacityLimiter(threads)
         # A verdict lives as long as somebody holds it; a copy, or one somebody made up, is none.
         self._verdicts: weakref.WeakValueDictionary[object, AuthenticatedUser] = weakref.WeakValueDictionary()
@@ -35,7 +35,7 @@ class PasswordAuthenticator(ABC):
         """Check a name and a password.
 
         After 10 failures within 10 minutes from one address (IPv6: one /64), each further attempt from there is
-        answered after 2 s, good or bad.
+        answered after 2 s, good or bad, and one after the other.
 
         Raises:
             LogonError: STATUS_LOGON_FAILURE, whatever was wrong with name or password; STATUS_NO_LOGON_SERVERS if the
@@ -51,12 +51,9 @@ class PasswordAuthenticator(ABC):
         except ConfigurationError as error:
             log.error("users cannot be looked up", reason=str(error))
             raise LogonError(f"users cannot be looked up: {error}", NtStatus.STATUS_NO_LOGON_SERVERS) from error
-        # Asked when the answer is there, not when the attempt comes: many attempts at once are slowed down too.
-        now = trio.current_time()
-        if (answer_at := self._failures.answer_not_before(client_address, started, now)) > now:
-            await trio.sleep_until(answer_at)
+        # Only now, when the answer is known: many attempts at once are slowed down too.
+        await self._slow_down.hold_back(client_address, started=started, failed=token is None)
         if token is None:
-            self._failures.record(client_address, trio.current_time())
             raise LogonError("unknown user, or wrong password")
         verdict = AuthenticatedUser(token)
         self._verdicts[verdict.verdict] = verdict
@@ -101,7 +98,7 @@ class FileAuthenticator(PasswordAuthenticator):
         users: read anew at each logon, so a change of the file holds at once.
         decoy_cost: scrypt's cost for names that do not exist; must be the one that the users' hashes have, or the time
             of an answer tells which names exist.
-        failures: see `PasswordAuthenticator`.
+        slow_down: see `PasswordAuthenticator`.
         threads: see `PasswordAuthenticator`.
     """
 
@@ -110,10 +107,10 @@ class FileAuthenticator(PasswordAuthenticator):
         users: Users,
         *,
         decoy_cost: ScryptCost | None = None,
-        failures: FailureCounter | None = None,
+        slow_down: SlowDown | None = None,
         threads: int = 2,
     ) -> None:
-        super().__init__(failures=failures, threads=threads)
+        super().__init__(slow_down=slow_down, threads=threads)
         self._users = users
         self._decoy = PasswordHash(decoy_cost or ScryptCost(), salt=bytes(16), digest=bytes(32))
 

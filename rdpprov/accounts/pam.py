@@ -7,7 +7,7 @@ import importlib
 import os
 from typing import Any
 
-from rdpprov.accounts.attempts import FailureCounter
+from rdpprov.accounts.attempts import SlowDown
 from rdpprov.accounts.authenticator import PasswordAuthenticator
 from rdpprov.accounts.users_file import split_name
 from rdpprov.api.identity import LogonError, NtStatus, UserToken
@@ -22,15 +22,15 @@ class PamAuthenticator(PasswordAuthenticator):
 
     Args:
         service: whose rules hold: a file in ``/etc/pam.d``.
-        failures: see `PasswordAuthenticator`.
+        slow_down: see `PasswordAuthenticator`.
         threads: more than for scrypt, for PAM waits rather than computes, and it waits 2 s after a failure.
 
     Raises:
         ConfigurationError: the extra is not installed, or this machine has no PAM.
     """
 
-    def __init__(self, service: str = "login", *, failures: FailureCounter | None = None, threads: int = 8) -> None:
-        super().__init__(failures=failures, threads=threads)
+    def __init__(self, service: str = "login", *, slow_down: SlowDown | None = None, threads: int = 8) -> None:
+        super().__init__(slow_down=slow_down, threads=threads)
         self._service = service
         try:
             self._pam: Any = importlib.import_module("pamela")

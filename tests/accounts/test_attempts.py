@@ -1,9 +1,13 @@
 import ipaddress
+from functools import partial
 
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from rdpprov.accounts.attempts import FailureCounter
+from rdpprov.accounts.attempts import FailureCounter, SlowDown
 
 
 def failed(counter, address, times):
@@ -11,40 +15,39 @@ def failed(counter, address, times):
         counter.record(address, time)
 
 
-def test_nine_failures_cost_nothing_and_ten_cost_two_seconds():
+def test_ten_failures_are_too_often():
     counter = FailureCounter()
     failed(counter, "192.0.2.1", range(9))
-    assert counter.answer_not_before("192.0.2.1", started=10, now=10.25) == 10.25
-    counter.record("192.0.2.1", 10.25)
-    assert counter.answer_not_before("192.0.2.1", started=11, now=11.25) == 13
-    assert counter.answer_not_before("192.0.2.1", started=11, now=20) == 20
+    assert not counter.is_too_often("192.0.2.1", 10)
+    counter.record("192.0.2.1", 10)
+    assert counter.is_too_often("192.0.2.1", 11)
 
 
-def test_ten_minutes_without_enough_failures_end_the_delay():
+def test_ten_minutes_without_enough_failures_end_it():
     counter = FailureCounter()
     failed(counter, "192.0.2.1", range(10))
-    assert counter.answer_not_before("192.0.2.1", started=599, now=599.5) == 601
-    assert counter.answer_not_before("192.0.2.1", started=600, now=600.5) == 600.5
+    assert counter.is_too_often("192.0.2.1", 599.5)
+    assert not counter.is_too_often("192.0.2.1", 600.5)
 
 
 def test_one_address_does_not_slow_down_another():
     counter = FailureCounter()
     failed(counter, "192.0.2.1", [0] * 20)
-    assert counter.answer_not_before("192.0.2.2", 1, 1) == 1
+    assert not counter.is_too_often("192.0.2.2", 1)
     failed(counter, "2001:db8::1", [0] * 10)
-    assert counter.answer_not_before("2001:db8:0:1::1", 1, 1) == 1
+    assert not counter.is_too_often("2001:db8:0:1::1", 1)
 
 
 def test_the_addresses_that_one_attacker_has_count_as_one():
     counter = FailureCounter()
     for host in range(10):
         counter.record(f"2001:db8::{host:x}", 0)
-    assert counter.answer_not_before("2001:db8::ffff", 1, 1) == 3
+    assert counter.is_too_often("2001:db8::ffff", 1)
     failed(counter, "192.0.2.1", [0] * 5)
     failed(counter, "::ffff:192.0.2.1", [0] * 5)
-    assert counter.answer_not_before("192.0.2.1", 1, 1) == 3
+    assert counter.is_too_often("192.0.2.1", 1)
     failed(counter, "fe80::1%eth0", [0] * 10)
-    assert counter.answer_not_before("fe80::2%eth0", 1, 1) == 3
+    assert counter.is_too_often("fe80::2%eth0", 1)
 
 
 def test_memory_is_bounded_and_the_oldest_is_forgotten():
@@ -52,12 +55,83 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten():
     for address in ("a", "b", "c", "a", "d"):
         failed(counter, address, [0] * 10)
     assert len(counter) == 3
-    assert counter.answer_not_before("b", 1, 1) == 1
-    assert counter.answer_not_before("a", 1, 1) == 3
+    assert not counter.is_too_often("b", 1)
+    assert counter.is_too_often("a", 1)
 
 
 @given(st.text() | st.ip_addresses().map(ipaddress.ip_address).map(str))
 def test_any_text_is_an_address(address):
     counter = FailureCounter()
     failed(counter, address, [0] * 10)
-    assert counter.answer_not_before(address, 1, 1) == 3
+    assert counter.is_too_often(address, 1)
+
+
+class Attempts:
+    """Attempts on a clock that jumps."""
+
+    def __init__(self, address="192.0.2.1"):
+        self.slow_down = SlowDown()
+        self.address = address
+        self.answered = []
+
+    async def attempt(self, *, failed=True, address=None, takes=0.0):
+        started = trio.current_time()
+        await trio.sleep(takes)
+        await self.slow_down.hold_back(address or self.address, started=started, failed=failed)
+        self.answered.append(trio.current_time())
+
+    async def fail_ten_times(self):
+        for _ in range(10):
+            await self.attempt()
+        self.answered.clear()
+
+
+async def test_the_first_ten_are_answered_at_once_and_each_further_one_after_two_seconds(autojump_clock):
+    attempts = Attempts()
+    await attempts.fail_ten_times()
+    assert trio.current_time() == 0
+    await attempts.attempt(failed=False)
+    await attempts.attempt(takes=0.5)
+    await attempts.attempt(takes=10)
+    assert attempts.answered == [2, 4, 14]
+
+
+@given(count=st.integers(1, 200), wrong=st.lists(st.booleans(), min_size=200, max_size=200))
+def test_many_at_once_are_answered_no_faster_than_one_after_the_other(count, wrong):
+    async def main():
+        attempts = Attempts()
+        await attempts.fail_ten_times()
+        async with trio.open_nursery() as nursery:
+            for number in range(count):
+                nursery.start_soon(
+                    partial(attempts.attempt, failed=wrong[number], address=f"::ffff:{attempts.address}")
+                )
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(attempts.slow_down) == 1
+            await attempts.attempt(address="192.0.2.2")  # somebody else does not wait
+            assert attempts.answered.pop() == 0
+        assert attempts.answered == [2 * (number + 1) for number in range(count)]
+        assert len(attempts.slow_down) == 0
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_of_many_at_once_that_nobody_knows_yet_ten_are_answered_at_once(autojump_clock):
+    attempts = Attempts()
+    async with trio.open_nursery() as nursery:
+        for _ in range(13):
+            nursery.start_soon(attempts.attempt)
+    assert attempts.answered == [0] * 10 + [2, 4, 6]
+
+
+async def test_who_gives_up_gives_way_to_the_next(autojump_clock):
+    attempts = Attempts()
+    await attempts.fail_ten_times()
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(1):
+            async with trio.open_nursery() as impatient:
+                for _ in range(100):
+                    impatient.start_soon(attempts.attempt)
+        nursery.start_soon(attempts.attempt)
+    assert attempts.answered == [3]
+    assert len(attempts.slow_down) == 0

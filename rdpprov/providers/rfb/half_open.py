@@ -5,7 +5,7 @@
 
 import trio
 
-from rdpprov.accounts.attempts import FailureCounter
+from rdpprov.accounts.attempts import SlowDown
 from rdpprov.security.vnc_auth import check_vnc_response
 
 REFUSAL_DELAY = 0.5
@@ -21,14 +21,12 @@ class VncPassword:
 
     def __init__(self, password: bytes) -> None:
         self._password = password
-        self._failures = FailureCounter()
+        self._slow_down = SlowDown()
 
     async def check(self, challenge: bytes, response: bytes, address: str) -> bool:
         """Whether the client knows it. After 10 failures within 10 minutes from one address each further answer from
-        there takes 2 s, good or bad."""
+        there takes 2 s, good or bad, and one after the other."""
         started = trio.current_time()
         is_right = check_vnc_response(self._password, challenge, response)
-        await trio.sleep_until(self._failures.answer_not_before(address, started, started))
-        if not is_right:
-            self._failures.record(address, trio.current_time())
+        await self._slow_down.hold_back(address, started=started, failed=not is_right)
         return is_right
