@@ -46,13 +46,14 @@ _CELL = 64  # pixels a side, of what Tight looks at
 _MOST_COLOURS = 256
 
 # zlib levels by compression level: Tight's full colour, two colours, palette, noise; ZRLE and zlib have the first. Up
-# to level 3, more costs next to nothing for palettes, and saves a tenth; for full colour it only costs.
+# to level 3, more costs next to nothing for palettes, and saves a tenth; for full colour it only costs. Up to there
+# speed counts (`new_compressor`), and who asks for compression level 3 or more wants fewer bytes.
 _LEVELS = (
     (0, 0, 0, 0),
     (1, 1, 1, 1),
     (2, 3, 3, 1),
-    (2, 5, 5, 1),
-    (3, 7, 6, 1),
+    (4, 5, 5, 1),
+    (4, 7, 6, 1),
     (4, 8, 7, 1),
     (5, 8, 7, 1),
     (6, 9, 8, 1),

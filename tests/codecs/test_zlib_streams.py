@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rdpprov.codecs import zlib_streams
 from rdpprov.codecs.client_pixels import BGRX, convert
 from rdpprov.codecs.errors import CodecError
-from rdpprov.codecs.zlib_streams import deflate, inflate, new_compressor, new_decompressor
+from rdpprov.codecs.zlib_streams import deflate, inflate, new_compressor, new_decompressor, new_zlib_compressor
 
 
 @given(st.lists(st.binary(max_size=200), max_size=9), st.integers(0, 9), st.booleans())
@@ -16,6 +16,32 @@ def test_pieces_inflate_one_by_one(pieces, level, searching):
     compressor, decompressor = new_compressor(level, searching=searching), new_decompressor()
     for piece in pieces:
         assert inflate(decompressor, deflate(compressor, piece), len(piece)) == piece
+
+
+@given(st.lists(st.binary(max_size=200), max_size=9), st.integers(0, 9), st.booleans())
+def test_pieces_of_zlib_alone_inflate_one_by_one(pieces, level, searching):
+    compressor, decompressor = new_zlib_compressor(level, searching=searching), new_decompressor()
+    for piece in pieces:
+        assert inflate(decompressor, deflate(compressor, piece), len(piece)) == piece
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_stream_goes_on_over_more_than_its_window(level):
+    compressor, decompressor = new_compressor(level), new_decompressor()
+    random = np.random.default_rng(level)
+    said = random.integers(0, 3, 200_000, np.uint8)
+    for _ in range(40):
+        begin, length = (int(random.integers(0, 100_000)) for _ in range(2))
+        piece = said[begin : begin + length].tobytes()
+        assert inflate(decompressor, deflate(compressor, piece), length) == piece
+
+
+def test_the_fast_streams_are_not_much_longer_than_those_of_zlib():
+    rows = np.random.default_rng(5).integers(0, 9, (60, 1000), np.uint8)
+    piece = rows[np.random.default_rng(6).integers(0, 60, 300)].tobytes()
+    for level in (1, 2, 3):
+        fast, slow = (deflate(make(level, searching=True), piece) for make in (new_compressor, new_zlib_compressor))
+        assert len(fast) < 1.25 * len(slow)
 
 
 @given(st.integers(1, 5000))
