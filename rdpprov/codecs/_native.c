@@ -1223,6 +1223,7 @@ struct form {
     size_t size;             /* bytes of it that are written, least significant first */
     int shifts[3];           /* if is_shifted, all that the tables do */
     int is_shifted;
+    int keeps_apart;         /* whether two colours are two numbers, so colours can be compared before they are one */
 };
 
 static int
@@ -1246,7 +1247,18 @@ get_form(const Py_buffer *tables, int size, struct form *form)
         for (colour = 0; colour < 256; colour++)
             form->is_shifted &= table[colour] == (uint32_t)colour << shift;
     }
+    form->keeps_apart = form->is_shifted;
+    for (plane = 0; plane < 3; plane++) {
+        int apart = form->shifts[plane] - form->shifts[(plane + 1) % 3];
+        form->keeps_apart &= apart >= 8 || apart <= -8;
+    }
     return 0;
+}
+
+static uint32_t
+number_of(const struct form *form, uint32_t colour)
+{
+    return form->tables[0][colour & 0xFF] | form->tables[1][colour >> 8 & 0xFF] | form->tables[2][colour >> 16 & 0xFF];
 }
 
 /* Copy a part of a picture as numbers of pixels. */
@@ -1393,6 +1405,57 @@ index_of(struct palette *palette, uint32_t colour)
     palette->colours[palette->count] = colour;
     palette->slots[slot] = (uint16_t)++palette->count;
     return (int)palette->count - 1;
+}
+
+/* What is counted instead of numbers, where two colours are always two of them: the colours, next to free to load. */
+static void
+load_countable(const struct picture *picture, const struct tile *tile, const struct form *form, uint32_t *pixels)
+{
+    if (form->keeps_apart)
+        load_tile(picture, tile, tile->right - tile->left, pixels);
+    else
+        load_form(picture, tile, form, pixels);
+}
+
+static void
+number_palette(struct palette *palette, const struct form *form)
+{
+    size_t i;
+
+    for (i = 0; form->keeps_apart && i < palette->count; i++)
+        palette->colours[i] = number_of(form, palette->colours[i]);
+}
+
+#define FEW 16
+
+/* The indices of the colours of a row, which become some of the palette; -1 if there are too many. `above` is the row
+ * before, or NULL; its indices lie `width` before. */
+static int
+index_row(struct palette *palette, const uint32_t *row, const uint32_t *above, size_t width, uint8_t *indices)
+{
+    size_t x = 0, end;
+    uint32_t last = 0;
+    int index = -1;
+
+    while (x < width) {
+        end = width - x < FEW ? width : x + FEW;
+        /* Most of a desktop is like the row above, and that is quickly seen. */
+        if (above != NULL && memcmp(row + x, above + x, (end - x) * sizeof *row) == 0) {
+            memcpy(indices + x, indices + x - width, end - x);
+            x = end;
+            continue;
+        }
+        for (; x < end; x++) {
+            if (index < 0 || row[x] != last) {
+                last = row[x];
+                index = index_of(palette, last);
+                if (index < 0)
+                    return -1;
+            }
+            indices[x] = (uint8_t)index;
+        }
+    }
+    return 0;
 }
 
 /* Fields of 1, 2, 4 or 8 bits, most significant first, to whole bytes. */
@@ -1586,7 +1649,7 @@ count_colours(PyObject *module, PyObject *args)
     struct form form;
     struct palette *palette;
     PyObject *result = NULL;
-    uint32_t *pixels, *out;
+    uint32_t *out;
     size_t across, down;
     int side, most;
     (void)module;
@@ -1601,31 +1664,35 @@ count_colours(PyObject *module, PyObject *args)
     across = (picture.width + (size_t)side - 1) / (size_t)side;
     down = (picture.height + (size_t)side - 1) / (size_t)side;
     palette = malloc(sizeof *palette);
-    pixels = malloc((size_t)side * (size_t)side * sizeof *pixels);
     out = malloc(across * down * 3 * sizeof *out);
-    if (palette == NULL || pixels == NULL || out == NULL) {
+    if (palette == NULL || out == NULL) {
         PyErr_NoMemory();
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    uint32_t *cell = out;
+    uint32_t rows[2][MAX_CELL], *cell = out;
+    uint8_t indices[2 * MAX_CELL] = {0}; /* for nobody */
     size_t x, y;
     for (y = 0; y < down; y++) {
         for (x = 0; x < across; x++, cell += 3) {
-            struct tile tile = {x * (size_t)side, y * (size_t)side, (x + 1) * (size_t)side, (y + 1) * (size_t)side};
-            size_t count, i;
-            if (tile.right > picture.width)
-                tile.right = picture.width;
-            if (tile.bottom > picture.height)
-                tile.bottom = picture.height;
-            count = (tile.right - tile.left) * (tile.bottom - tile.top);
-            load_form(&picture, &tile, &form, pixels);
+            struct tile line = {x * (size_t)side, y * (size_t)side, (x + 1) * (size_t)side, 0};
+            size_t bottom = line.top + (size_t)side, which = 0;
+            const uint32_t *above = NULL;
+            int failed = 0;
+            if (line.right > picture.width)
+                line.right = picture.width;
+            if (bottom > picture.height)
+                bottom = picture.height;
             begin_palette(palette, (size_t)most);
-            palette->colours[1] = 0;
-            for (i = 0; i < count; i += run_length(pixels, i, count, pixels[i]))
-                if (index_of(palette, pixels[i]) < 0)
-                    break;
-            cell[0] = i < count ? 0 : (uint32_t)palette->count;
+            palette->colours[0] = palette->colours[1] = 0;
+            for (; line.top < bottom && !failed; line.top++, which ^= 1) {
+                line.bottom = line.top + 1;
+                load_countable(&picture, &line, &form, rows[which]);
+                failed = index_row(palette, rows[which], above, line.right - line.left, indices + MAX_CELL) < 0;
+                above = rows[which];
+            }
+            number_palette(palette, &form);
+            cell[0] = failed ? 0 : (uint32_t)palette->count;
             cell[1] = palette->colours[0];
             cell[2] = palette->colours[1];
         }
@@ -1635,7 +1702,6 @@ count_colours(PyObject *module, PyObject *args)
 
 done:
     free(palette);
-    free(pixels);
     free(out);
     PyBuffer_Release(&picture.view);
     return result;
@@ -1651,7 +1717,7 @@ tight_indices(PyObject *module, PyObject *args)
     struct form form;
     struct palette *palette;
     PyObject *result = NULL;
-    uint32_t *row;
+    uint32_t *rows;
     uint8_t *indices, colours[256 * 4];
     size_t count, data = 0;
     int most, failed = 0;
@@ -1666,34 +1732,24 @@ tight_indices(PyObject *module, PyObject *args)
     }
     count = picture.width * picture.height;
     palette = malloc(sizeof *palette);
-    row = malloc(picture.width * sizeof *row);
+    rows = malloc(2 * picture.width * sizeof *rows);
     indices = malloc(count);
-    if (palette == NULL || row == NULL || indices == NULL) {
+    if (palette == NULL || rows == NULL || indices == NULL) {
         PyErr_NoMemory();
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    uint8_t *index_row = indices;
+    const uint32_t *above = NULL;
     size_t y;
     begin_palette(palette, (size_t)most);
-    for (y = 0; y < picture.height && !failed; y++, index_row += picture.width) {
+    for (y = 0; y < picture.height && !failed; y++) {
         struct tile line = {0, y, picture.width, y + 1};
-        uint32_t last = 0;
-        int index = -1;
-        size_t x;
-        load_form(&picture, &line, &form, row);
-        for (x = 0; x < picture.width; x++) {
-            if (index < 0 || row[x] != last) {
-                last = row[x];
-                index = index_of(palette, last);
-                if (index < 0) {
-                    failed = 1;
-                    break;
-                }
-            }
-            index_row[x] = (uint8_t)index;
-        }
+        uint32_t *row = rows + (y & 1) * picture.width;
+        load_countable(&picture, &line, &form, row);
+        failed = index_row(palette, row, above, picture.width, indices + y * picture.width) < 0;
+        above = row;
     }
+    number_palette(palette, &form);
     if (!failed) {
         (void)write_pixels(colours, palette->colours, palette->count, form.size);
         if (palette->count == 2) { /* bits take less than indices, and each row is written before it is overwritten */
@@ -1712,7 +1768,7 @@ tight_indices(PyObject *module, PyObject *args)
 
 done:
     free(palette);
-    free(row);
+    free(rows);
     free(indices);
     PyBuffer_Release(&picture.view);
     return result;
