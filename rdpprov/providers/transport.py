@@ -1,4 +1,4 @@
-"""One client's byte stream: TCP, then TLS on top of it.
+"""One client's byte stream: TCP, then TLS on top of it, or what a protocol has in its place.
 
 TLS runs on memory buffers here, not in `trio.SSLStream`: so the buffers have a bound, and the goodbye can be said
 without waiting for, or stumbling over, what the client was still sending.
@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -39,8 +39,30 @@ class ClientGone(RemoteProtocolError):  # noqa: N818 - an event of the network a
     """The connection is closed, broken, or takes no bytes any more."""
 
 
+class Layer(Protocol):
+    """What encrypts between the stream and the protocol, without I/O of its own. What it raises ends the connection."""
+
+    @property
+    def unclean_end(self) -> str:
+        """What is missing when the stream ends without a word of the layer, for the log."""
+
+    def receive_records(self, records: bytes) -> None:
+        """Take what came in."""
+
+    def decrypt(self) -> bytes | None:
+        """Bytes of the client; empty if it says that it ends, None if more records are needed."""
+
+    def encrypt(self, data: bytes) -> bytes:
+        """The records of these bytes."""
+
+    def close(self) -> bytes:
+        """The record that says that nothing more comes, if there is one."""
+
+
 class _Tls:
     """The server's end of TLS, on memory buffers."""
+
+    unclean_end = "without TLS close_notify"
 
     def __init__(self, context: ssl.SSLContext, already_received: bytes) -> None:
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -100,13 +122,13 @@ class Transport:
         # Only a socket of POSIX is a file, too: other streams are asked to send and to receive, and may wait.
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) and os.name == "posix" else None
         self._send_timeout = send_timeout
-        self._tls: _Tls | None = None
+        self._layer: Layer | None = None
         self._unsent = NOTHING
         """The end of what `send` was given. Where nobody drains it, a write was given up: half a record is the end."""
         self._closing = trio.Lock()
         self._closed = False
         self.bytes_in = 0
-        """Inside TLS, like `bytes_out`."""
+        """Inside TLS, or what is in its place, like `bytes_out`."""
         self.bytes_out = 0
         self.writes = 0
 
@@ -120,7 +142,7 @@ class Transport:
         Raises:
             ClientGone: the handshake failed; the reason says how.
         """
-        self._tls = tls = _Tls(context, already_received)
+        self._layer = tls = _Tls(context, already_received)
         try:
             while not tls.shake_hands():
                 await self._send_all_records(tls.records_to_send())
@@ -131,20 +153,31 @@ class Transport:
             raise ClientGone(f"TLS handshake failed: {_reason(error)}") from error
         await self._send_all_records(tls.records_to_send())
 
+    def start_layer(self, layer: Layer, already_received: bytes) -> None:
+        """Let a layer of the protocol's own begin, whose keys are agreed upon. All that was sent has been drained.
+
+        Args:
+            layer: through which all goes from now on.
+            already_received: what came of it with what was before it.
+        """
+        layer.receive_records(already_received)
+        self._layer = layer
+
     async def receive_some(self) -> bytes:
         """Wait for bytes.
 
         Raises:
             ClientGone: there will be none.
+            RemoteProtocolError: a layer of the protocol's own finds that they are not the client's.
         """
-        data = await (self._receive() if self._tls is None else self._receive_tls(self._tls))
+        data = await (self._receive() if self._layer is None else self._receive_through(self._layer))
         self.bytes_in += len(data)
         return data
 
-    async def _receive_tls(self, tls: _Tls) -> bytes:
+    async def _receive_through(self, layer: Layer) -> bytes:
         try:
-            while (data := tls.decrypt()) is None:
-                tls.receive_records(await self._receive("without TLS close_notify"))
+            while (data := layer.decrypt()) is None:
+                layer.receive_records(await self._receive(layer.unclean_end))
         except ssl.SSLError as error:
             raise ClientGone(f"TLS failed: {_reason(error)}") from error
         if not data:
@@ -183,9 +216,9 @@ class Transport:
         """
         self.bytes_out += len(data)
         self.writes += 1
-        if self._tls is not None:
+        if self._layer is not None:
             try:
-                data = self._tls.encrypt(data)
+                data = self._layer.encrypt(data)
             except ssl.SSLError as error:  # it failed in receiving before
                 raise ClientGone(f"TLS failed: {_reason(error)}") from error
         self._send_records(data)
@@ -256,8 +289,8 @@ class Transport:
     async def _say_goodbye(self, last_words: bytes) -> None:
         if last_words:
             await self.send_all(last_words)
-        if self._tls is not None:
-            await self._send_all_records(self._tls.close())
+        if self._layer is not None:
+            await self._send_all_records(self._layer.close())
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.send_eof()
         # Read on, whatever it is: closing a socket with unread bytes resets the connection.

@@ -1,15 +1,18 @@
 """A real RFB client without a window: for tests, and for load.
 
-It drives `RfbClientMachine` over TCP and TLS, and can keep the picture that a user would see. It is no mock: what it
-sends and decodes is what the wire carries. Against servers that are not ours it is as tolerant as its machine.
+It drives `RfbClientMachine` over TCP, TLS and RSA-AES, and can keep the picture that a user would see. It is no mock:
+what it sends and decodes is what the wire carries. Against servers that are not ours it is as tolerant as its machine.
 """
 
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Final
 
 import trio
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rdpprov.api.devices import Pixels, PointerShape, Rectangle
 from rdpprov.errors import RemoteProtocolError
@@ -32,16 +35,20 @@ from rdpprov.protocol.rfb.events import (
     RectangleReceived,
     ServerFeature,
     ServerInitReceived,
+    ServerKeyReceived,
+    StartRecords,
     StartTls,
     UpdateBegun,
     UpdateEnded,
 )
 from rdpprov.protocol.rfb.handshake import ClientIdentity, Version
 from rdpprov.protocol.rfb.pictures import RectangleDecoder, pointer_shape
+from rdpprov.security.ra2 import RANDOM_SIZE, Ra2Secrets, RecordLayer
 from rdpprov.security.tls import anonymous_client_context, client_context
 from rdpprov.wire.rfb.encodings import Encoding
 from rdpprov.wire.rfb.handshake import SecurityType, VencryptSubtype
 from rdpprov.wire.rfb.pixel_format import PixelFormat
+from rdpprov.wire.rfb.rsa_aes import RsaPublicKey
 
 ENCODINGS: Final[tuple[int, ...]] = (
     Encoding.ZRLE,
@@ -59,6 +66,45 @@ ENCODINGS: Final[tuple[int, ...]] = (
     Encoding.CONTINUOUS_UPDATES,
 )
 """What `connect_rfb` asks for by itself: all of it without loss."""
+
+
+class RecordStream(trio.abc.Stream):
+    """What is inside the messages of RSA-AES, as `trio.SSLStream` is what is inside TLS.
+
+    Args:
+        stream: that carries them.
+        layer: of this connection.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, layer: RecordLayer) -> None:
+        self._stream, self._layer = stream, layer
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As messages."""
+        await self._stream.send_all(self._layer.encrypt(bytes(data)))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Of the stream below."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What the messages say that come next, however long they are; empty at the end of the stream."""
+        while (said := self._layer.decrypt()) is None:
+            records = await self._stream.receive_some(max_bytes)
+            if not records:
+                return b""
+            self._layer.receive_records(bytes(records))
+        return said
+
+    async def aclose(self) -> None:
+        """Close the stream below."""
+        await self._stream.aclose()
+
+
+@cache
+def client_key() -> rsa.RSAPrivateKey:
+    """One key for all clients of this process: making one takes longer than all the rest of a connection."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 class RfbTestClient:
@@ -105,6 +151,8 @@ class RfbTestClient:
         """`LedState`; None: not told."""
         self.bells = 0
         self.clipboard: str | None = None
+        self.server_key: RsaPublicKey | None = None
+        """That the server came with, by RSA-AES; any will do."""
         self.fences: list[bytes] = []
         """Payloads of ours that were answered."""
         self.continuous_updates_ended = 0
@@ -219,10 +267,13 @@ class RfbTestClient:
             if event is NEED_DATA or event is PAUSED:
                 self._tell()
                 return
-            if isinstance(event, StartTls):
-                await self._start_tls(event.vencrypt_subtype)
-            else:
-                self._handle(event)
+            match event:
+                case StartTls(vencrypt_subtype=subtype):
+                    await self._start_tls(subtype)
+                case StartRecords(cipher=cipher):
+                    await self._start_records(RecordLayer(cipher))
+                case _:
+                    self._handle(event)
 
     async def _start_tls(self, subtype: VencryptSubtype) -> None:
         await self.flush()
@@ -234,8 +285,17 @@ class RfbTestClient:
         self._stream = stream
         self.machine.tls_established()
 
+    async def _start_records(self, layer: RecordLayer) -> None:
+        await self.flush()
+        layer.receive_records(self.machine.take_trailing_data())
+        self._stream = RecordStream(self._stream, layer)
+        self.machine.records_established()
+
     def _handle(self, event: ClientEvent) -> None:
         match event:
+            case ServerKeyReceived(key=key):
+                self.server_key = key
+                self.machine.trust_server()
             case ServerInitReceived():
                 self.name = event.name
                 self._decoder = RectangleDecoder(event.width, event.height)
@@ -312,9 +372,10 @@ async def connect_rfb(
     Args:
         address: to connect to.
         port: likewise.
-        security: what the client can do, subtypes of VeNCrypt among them; None: everything.
-        user: for VeNCrypt's Plain.
-        password: for it, or for VNC authentication.
+        security: what the client can do, subtypes of VeNCrypt among them; None: everything but RSA-AES, for which it
+            needs a key (`client_key`).
+        user: for VeNCrypt's Plain and RSA-AES.
+        password: for them, or for VNC authentication.
         version: the highest to speak.
         encodings: best first.
         pixel_format: to ask for; None: the server's.
@@ -361,7 +422,10 @@ def _identity(
     for one in security:
         types[SecurityType.VENCRYPT if isinstance(one, VencryptSubtype) else one] = None
     subtypes = tuple(one for one in security if isinstance(one, VencryptSubtype))
-    return ClientIdentity(tuple(types), subtypes, version, user, password, shared)
+    ra2 = None
+    if any(kind.rsa_aes for kind in types):
+        ra2 = Ra2Secrets(client_key(), secrets.token_bytes(RANDOM_SIZE), secrets.token_bytes(RANDOM_SIZE))
+    return ClientIdentity(tuple(types), subtypes, version, user, password, shared, ra2)
 
 
 def _only(group: BaseException) -> BaseException:

@@ -36,7 +36,13 @@ from rdpprov.protocol.rfb.events import (
     UpdateEnded,
 )
 from rdpprov.protocol.rfb.framing import CLIENT_LIMIT, ByteStream
-from rdpprov.protocol.rfb.handshake import ClientHandshake, ClientIdentity, ClientState, Version
+from rdpprov.protocol.rfb.handshake import (
+    CLIENT_PAUSED_STATES,
+    ClientHandshake,
+    ClientIdentity,
+    ClientState,
+    Version,
+)
 from rdpprov.protocol.rfb.pictures import PICTURE_ENCODINGS, picture_data_size
 from rdpprov.wire.base import DecodeError, known
 from rdpprov.wire.rfb.encodings import Encoding
@@ -142,7 +148,7 @@ class RfbClientMachine:
         while not self._events:
             if self._error is not None:
                 raise self._error
-            if self.state is ClientState.EXPECT_TLS:
+            if self.state in CLIENT_PAUSED_STATES:
                 return PAUSED
             try:
                 if self.state is ClientState.ACTIVE:
@@ -288,6 +294,27 @@ class RfbClientMachine:
         if self.state is not ClientState.EXPECT_TLS:
             raise LocalProtocolError(f"tls_established() while waiting for {self.state.value}")
         self._events.append(self._handshake.tls_established())
+
+    def trust_server(self) -> None:
+        """After `ServerKeyReceived`: the key is the server's.
+
+        Raises:
+            LocalProtocolError: nobody asked.
+            AuthenticationError: nothing can be encrypted by it.
+        """
+        if self.state is not ClientState.EXPECT_TRUST:
+            raise LocalProtocolError(f"trust_server() while waiting for {self.state.value}")
+        self._handshake.trust_server()
+
+    def records_established(self) -> None:
+        """After `StartRecords`: bytes received and sent are those inside messages of RSA-AES from now on.
+
+        Raises:
+            LocalProtocolError: nobody asked for it.
+        """
+        if self.state is not ClientState.EXPECT_RECORDS:
+            raise LocalProtocolError(f"records_established() while waiting for {self.state.value}")
+        self._handshake.records_established()
 
     def set_pixel_format(self, pixel_format: PixelFormat) -> None:
         """Ask for pixels in another format.

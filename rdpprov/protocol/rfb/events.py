@@ -15,8 +15,10 @@ from rdpprov.protocol.rdp.events import NEED_DATA, PAUSED, NeedData, Paused
 
 if TYPE_CHECKING:
     from rdpprov.api.devices import Rectangle
+    from rdpprov.security.ra2 import Ra2Cipher
     from rdpprov.wire.rfb.handshake import SecurityType, VencryptSubtype
     from rdpprov.wire.rfb.pixel_format import PixelFormat
+    from rdpprov.wire.rfb.rsa_aes import RsaPublicKey
     from rdpprov.wire.rfb.screens import ResizeReason, ResizeStatus, ScreenArea
 
 __all__ = ["NEED_DATA", "PAUSED", "NeedData", "Paused"]
@@ -40,6 +42,15 @@ class StartTls:
 
     vencrypt_subtype: VencryptSubtype
     """Whether TLS is anonymous (then it is 1.2 at most) or has a certificate: `VencryptSubtype.anonymous_tls`."""
+
+
+@attrs.frozen
+class StartRecords:
+    """RSA-AES: all that follows is encrypted. Send what is queued, put `rdpprov.security.ra2.RecordLayer` between the
+    stream and the machine, call `records_established`; what came beyond is `trailing_data` and belongs to the layer.
+    The machine is paused until then."""
+
+    cipher: Ra2Cipher = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -124,6 +135,7 @@ class CredentialsOffered:
     """The client brought name and password: `accept` or `refuse`. The machine is paused until then."""
 
     name: str
+    """Empty if only a password was asked for."""
     password: str = attrs.field(repr=False, metadata={"secret": True})
 
 
@@ -206,6 +218,7 @@ ServerEvent: TypeAlias = (
     Refused
     | SecurityChosen
     | StartTls
+    | StartRecords
     | ChallengeAnswered
     | CredentialsOffered
     | ClientInitReceived
@@ -227,6 +240,14 @@ ServerEvent: TypeAlias = (
 
 
 # What a client sees
+
+
+@attrs.frozen
+class ServerKeyReceived:
+    """RSA-AES: the server's public key. Whoever knows it, or asks somebody (`rdpprov.security.ra2.fingerprint`), calls
+    ``trust_server``. The machine is paused until then, and has said nothing yet that anybody could use."""
+
+    key: RsaPublicKey
 
 
 @attrs.frozen
@@ -342,6 +363,8 @@ class ContinuousUpdatesEnded:
 ClientEvent: TypeAlias = (
     SecurityChosen
     | StartTls
+    | ServerKeyReceived
+    | StartRecords
     | ServerInitReceived
     | UpdateBegun
     | RectangleReceived

@@ -3,7 +3,7 @@
 The machines do not judge who the client is: they report what it brought, and are told the verdict. The same holds for
 TLS: they say when, and wait until it is done.
 
-Source: [RFC 6143] 7.1 to 7.3; for VeNCrypt the community's text.
+Source: [RFC 6143] 7.1 to 7.3; for VeNCrypt and RSA-AES the community's text.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from rdpprov.protocol.rfb.events import (
     SecurityChosen,
     ServerEvent,
     ServerInitReceived,
+    ServerKeyReceived,
+    StartRecords,
     StartTls,
 )
 from rdpprov.protocol.rfb.framing import HANDSHAKE_LIMIT, LOGON_LIMIT, SESSION_LIMIT, ByteStream
+from rdpprov.security.ra2 import Ra2Cipher, Ra2Exchange, Ra2Secrets
 from rdpprov.security.vnc_auth import CHALLENGE_SIZE, vnc_response
-from rdpprov.wire.base import known
+from rdpprov.wire.base import DecodeError, known
 from rdpprov.wire.rfb.handshake import (
     PlainCredentials,
     ProtocolVersion,
@@ -43,6 +46,15 @@ from rdpprov.wire.rfb.handshake import (
     pack_vencrypt_subtypes,
     unpack_u32,
     utf8_text,
+)
+from rdpprov.wire.rfb.rsa_aes import (
+    Ra2Credentials,
+    Ra2Subtype,
+    RsaPublicKey,
+    encrypted_random_size,
+    message_size,
+    pack_encrypted_random,
+    unpack_encrypted_random,
 )
 
 VENCRYPT_ACCEPTED: Final = b"\x00"
@@ -107,6 +119,24 @@ def version_of_server(greeting: ProtocolVersion, wanted: Version) -> Version:
     return min(wanted, Version.RFB_3_7 if greeting.minor == 7 else Version.RFB_3_3)
 
 
+def _take_public_key(incoming: ByteStream) -> RsaPublicKey | None:
+    data = incoming.take(RsaPublicKey.size(incoming.data))
+    return None if data is None else RsaPublicKey.unpack(data)[0]
+
+
+def _take_random(incoming: ByteStream, exchange: Ra2Exchange) -> Ra2Cipher | None:
+    """The peer's random number, with which both directions have their keys."""
+    expected = exchange.public_key.size_in_bytes
+    data = incoming.take(encrypted_random_size(incoming.data, expected))
+    return None if data is None else exchange.take_random(unpack_encrypted_random(data, expected)[0])
+
+
+def _take_message(incoming: ByteStream, cipher: Ra2Cipher, least: int, most: int) -> bytes | None:
+    """What one encrypted message says."""
+    data = incoming.take(message_size(incoming.data, least=least, most=most))
+    return None if data is None else cipher.open(data)
+
+
 # The server's end
 
 
@@ -120,6 +150,11 @@ class ServerState(Enum):
     EXPECT_TLS = "owner: tls_established()"
     EXPECT_CHALLENGE_RESPONSE = "client: the response to the challenge"
     EXPECT_CREDENTIALS = "client: name and password"
+    EXPECT_RSA_KEY = "client: its RSA key"
+    EXPECT_RSA_RANDOM = "client: a random number, by RSA"
+    EXPECT_RSA_HASH = "client: the hash of both RSA keys"
+    EXPECT_SEALED_CREDENTIALS = "client: name and password, by AES"
+    EXPECT_RECORDS = "owner: records_established()"
     EXPECT_VERDICT = "owner: accept() or refuse()"
     EXPECT_CLIENT_INIT = "client: ClientInit"
     EXPECT_DESKTOP = "owner: start()"
@@ -142,13 +177,18 @@ SERVER_TRANSITIONS: Final[Mapping[ServerState, frozenset[ServerState]]] = {
         }
     ),
     _S.EXPECT_SECURITY_TYPE: frozenset(
-        {_S.EXPECT_CLIENT_INIT, _S.EXPECT_CHALLENGE_RESPONSE, _S.EXPECT_VENCRYPT_VERSION}
+        {_S.EXPECT_CLIENT_INIT, _S.EXPECT_CHALLENGE_RESPONSE, _S.EXPECT_VENCRYPT_VERSION, _S.EXPECT_RSA_KEY}
     ),
     _S.EXPECT_VENCRYPT_VERSION: frozenset({_S.EXPECT_VENCRYPT_SUBTYPE}),
     _S.EXPECT_VENCRYPT_SUBTYPE: frozenset({_S.EXPECT_TLS, _S.EXPECT_CREDENTIALS}),
     _S.EXPECT_TLS: frozenset({_S.EXPECT_CLIENT_INIT, _S.EXPECT_CHALLENGE_RESPONSE, _S.EXPECT_CREDENTIALS}),
     _S.EXPECT_CHALLENGE_RESPONSE: frozenset({_S.EXPECT_VERDICT}),
     _S.EXPECT_CREDENTIALS: frozenset({_S.EXPECT_VERDICT}),
+    _S.EXPECT_RSA_KEY: frozenset({_S.EXPECT_RSA_RANDOM}),
+    _S.EXPECT_RSA_RANDOM: frozenset({_S.EXPECT_RSA_HASH}),
+    _S.EXPECT_RSA_HASH: frozenset({_S.EXPECT_SEALED_CREDENTIALS}),
+    _S.EXPECT_SEALED_CREDENTIALS: frozenset({_S.EXPECT_VERDICT, _S.EXPECT_RECORDS}),
+    _S.EXPECT_RECORDS: frozenset({_S.EXPECT_VERDICT}),
     _S.EXPECT_VERDICT: frozenset({_S.EXPECT_CLIENT_INIT, _S.REFUSED}),
     _S.EXPECT_CLIENT_INIT: frozenset({_S.EXPECT_DESKTOP}),
     _S.EXPECT_DESKTOP: frozenset({_S.ACTIVE}),
@@ -160,7 +200,7 @@ SERVER_TRANSITIONS: Final[Mapping[ServerState, frozenset[ServerState]]] = {
 
 OVER: Final = frozenset({_S.REFUSED, _S.CLOSED, _S.ERROR})
 """States in which nothing is received any more; what is queued may still go out."""
-PAUSED_STATES: Final = frozenset({_S.EXPECT_TLS, _S.EXPECT_VERDICT, _S.EXPECT_DESKTOP, *OVER})
+PAUSED_STATES: Final = frozenset({_S.EXPECT_TLS, _S.EXPECT_RECORDS, _S.EXPECT_VERDICT, _S.EXPECT_DESKTOP, *OVER})
 """States in which the owner must act."""
 
 
@@ -185,13 +225,19 @@ class ServerHandshake:
         challenge: 16 random bytes, for this connection alone.
         incoming: where the client's bytes are; its limit follows the state.
         outgoing: where bytes for the client are appended; the greeting is at once.
+        ra2: for RSA-AES, if it is offered.
+        ra2_subtype: what it is to ask for.
     """
 
     __slots__ = (
         "_challenge",
+        "_credentials",
+        "_exchange",
         "_incoming",
         "_offered",
         "_outgoing",
+        "_ra2",
+        "_ra2_subtype",
         "_refusal",
         "_security_types",
         "_vencrypt_subtypes",
@@ -210,15 +256,23 @@ class ServerHandshake:
         challenge: bytes,
         incoming: ByteStream,
         outgoing: list[bytes],
+        ra2: Ra2Secrets | None = None,
+        ra2_subtype: Ra2Subtype = Ra2Subtype.USER_AND_PASSWORD,
     ) -> None:
         if len(challenge) != CHALLENGE_SIZE:
             raise LocalProtocolError(f"a challenge of {len(challenge)} bytes, expected {CHALLENGE_SIZE}")
+        if ra2 is None and any(kind.rsa_aes for kind in security_types):
+            raise LocalProtocolError("RSA-AES is offered, and there is no key for it")
         self._security_types = security_types
         self._vencrypt_subtypes = vencrypt_subtypes
         self._offered = version
         self._challenge = challenge
         self._incoming = incoming
         self._outgoing = outgoing
+        self._ra2 = ra2
+        self._ra2_subtype = ra2_subtype
+        self._exchange: Ra2Exchange | None = None
+        self._credentials: CredentialsOffered | None = None
         self._refusal: str | None = None
         self.state = ServerState.EXPECT_VERSION
         self.version: Version | None = None
@@ -279,6 +333,11 @@ class ServerHandshake:
         if chosen is SecurityType.VENCRYPT:
             self._outgoing.append(VencryptVersion().pack())
             self.enter(ServerState.EXPECT_VENCRYPT_VERSION)
+        elif chosen.rsa_aes:
+            assert self._ra2 is not None
+            self._exchange = Ra2Exchange(chosen, self._ra2)
+            self._outgoing.append(self._exchange.public_key.pack())
+            self.enter(ServerState.EXPECT_RSA_KEY)
         else:
             self._begin_proof(vnc=chosen is SecurityType.VNC_AUTHENTICATION)
         return SecurityChosen(chosen)
@@ -345,6 +404,65 @@ class ServerHandshake:
         self.enter(ServerState.EXPECT_VERDICT)
         return CredentialsOffered(credentials.name, credentials.password)
 
+    # RSA-AES. Its messages are taken one by one here; what follows them (RA2, RA2_256) is a stream again.
+
+    def _take_rsa_key(self) -> ServerEvent | bool:
+        assert self._exchange is not None
+        key = _take_public_key(self._incoming)
+        if key is None:
+            return False
+        self._outgoing.append(pack_encrypted_random(self._exchange.take_key(key)))
+        self.enter(ServerState.EXPECT_RSA_RANDOM)
+        return True
+
+    def _take_rsa_random(self) -> ServerEvent | bool:
+        assert self._exchange is not None
+        cipher = _take_random(self._incoming, self._exchange)
+        if cipher is None:
+            return False
+        self._outgoing.append(cipher.seal(self._exchange.own_hash))
+        self.enter(ServerState.EXPECT_RSA_HASH)
+        return True
+
+    def _take_rsa_hash(self) -> ServerEvent | bool:
+        assert self._exchange is not None
+        size = self._exchange.hash_size
+        peers = _take_message(self._incoming, self._exchange.cipher, size, size)
+        if peers is None:
+            return False
+        self._exchange.check_hash(peers)
+        # In a message of its own: viewers want one of exactly one byte.
+        self._outgoing.append(self._exchange.cipher.seal(bytes((self._ra2_subtype,))))
+        self.enter(ServerState.EXPECT_SEALED_CREDENTIALS)
+        return True
+
+    def _take_sealed_credentials(self) -> ServerEvent | bool:
+        assert self._exchange is not None
+        assert self.security_type is not None
+        cipher = self._exchange.cipher
+        data = _take_message(self._incoming, cipher, Ra2Credentials.MIN_SIZE, Ra2Credentials.MAX_SIZE)
+        if data is None:
+            return False
+        credentials, rest = Ra2Credentials.unpack(data)
+        if rest:
+            raise DecodeError(f"RSA-AES credentials: {len(rest)} bytes too many")
+        offered = CredentialsOffered(credentials.name, credentials.password)
+        if self.security_type.encrypts_session:
+            self._credentials = offered
+            self.enter(ServerState.EXPECT_RECORDS)
+            return StartRecords(cipher)
+        self._exchange = None
+        self.enter(ServerState.EXPECT_VERDICT)
+        return offered
+
+    def records_established(self) -> CredentialsOffered:
+        """The bytes received and sent are those inside messages of RSA-AES from now on."""
+        offered, self._credentials, self._exchange = self._credentials, None, None
+        assert offered is not None
+        self._incoming.clear()
+        self.enter(ServerState.EXPECT_VERDICT)
+        return offered
+
     def _take_client_init(self) -> ServerEvent | bool:
         data = self._incoming.take(1)
         if data is None:
@@ -385,6 +503,10 @@ _TAKE: Final[Mapping[ServerState, Callable[[ServerHandshake], ServerEvent | bool
     _S.EXPECT_VENCRYPT_SUBTYPE: ServerHandshake._take_vencrypt_subtype,
     _S.EXPECT_CHALLENGE_RESPONSE: ServerHandshake._take_challenge_response,
     _S.EXPECT_CREDENTIALS: ServerHandshake._take_credentials,
+    _S.EXPECT_RSA_KEY: ServerHandshake._take_rsa_key,
+    _S.EXPECT_RSA_RANDOM: ServerHandshake._take_rsa_random,
+    _S.EXPECT_RSA_HASH: ServerHandshake._take_rsa_hash,
+    _S.EXPECT_SEALED_CREDENTIALS: ServerHandshake._take_sealed_credentials,
     _S.EXPECT_CLIENT_INIT: ServerHandshake._take_client_init,
 }
 
@@ -403,6 +525,12 @@ class ClientState(Enum):
     EXPECT_TLS_ANSWER = "server: whether TLS may start"
     EXPECT_TLS = "owner: tls_established()"
     EXPECT_CHALLENGE = "server: a challenge"
+    EXPECT_RSA_KEY = "server: its RSA key"
+    EXPECT_TRUST = "owner: trust_server()"
+    EXPECT_RSA_RANDOM = "server: a random number, by RSA"
+    EXPECT_RSA_HASH = "server: the hash of both RSA keys"
+    EXPECT_SUBTYPE = "server: what it asks for"
+    EXPECT_RECORDS = "owner: records_established()"
     EXPECT_SECURITY_RESULT = "server: SecurityResult"
     EXPECT_REFUSAL_REASON = "server: why it refuses"
     EXPECT_SERVER_INIT = "server: ServerInit"
@@ -421,6 +549,7 @@ CLIENT_TRANSITIONS: Final[Mapping[ClientState, frozenset[ClientState]]] = {
             _C.EXPECT_SERVER_INIT,
             _C.EXPECT_CHALLENGE,
             _C.EXPECT_VENCRYPT_VERSION,
+            _C.EXPECT_RSA_KEY,
             _C.EXPECT_REFUSAL_REASON,
         }
     ),
@@ -430,12 +559,21 @@ CLIENT_TRANSITIONS: Final[Mapping[ClientState, frozenset[ClientState]]] = {
     _C.EXPECT_TLS_ANSWER: frozenset({_C.EXPECT_TLS}),
     _C.EXPECT_TLS: frozenset({_C.EXPECT_CHALLENGE, _C.EXPECT_SECURITY_RESULT}),
     _C.EXPECT_CHALLENGE: frozenset({_C.EXPECT_SECURITY_RESULT}),
+    _C.EXPECT_RSA_KEY: frozenset({_C.EXPECT_TRUST}),
+    _C.EXPECT_TRUST: frozenset({_C.EXPECT_RSA_RANDOM}),
+    _C.EXPECT_RSA_RANDOM: frozenset({_C.EXPECT_RSA_HASH}),
+    _C.EXPECT_RSA_HASH: frozenset({_C.EXPECT_SUBTYPE}),
+    _C.EXPECT_SUBTYPE: frozenset({_C.EXPECT_SECURITY_RESULT, _C.EXPECT_RECORDS}),
+    _C.EXPECT_RECORDS: frozenset({_C.EXPECT_SECURITY_RESULT}),
     _C.EXPECT_SECURITY_RESULT: frozenset({_C.EXPECT_SERVER_INIT, _C.EXPECT_REFUSAL_REASON}),
     _C.EXPECT_REFUSAL_REASON: frozenset(),
     _C.EXPECT_SERVER_INIT: frozenset({_C.ACTIVE}),
     _C.ACTIVE: frozenset(),
     _C.ERROR: frozenset(),
 }
+
+CLIENT_PAUSED_STATES: Final = frozenset({_C.EXPECT_TLS, _C.EXPECT_TRUST, _C.EXPECT_RECORDS})
+"""States in which the owner must act."""
 
 
 @attrs.frozen
@@ -447,7 +585,8 @@ class ClientIdentity:
         SecurityType.VNC_AUTHENTICATION,
         SecurityType.VENCRYPT,
     )
-    """That the client can do. Of them the first is taken that the server offers, in the server's order."""
+    """That the client can do. Of them the first is taken that the server offers, in the server's order. RSA-AES needs
+    `ra2`."""
     vencrypt_subtypes: tuple[VencryptSubtype, ...] = tuple(VencryptSubtype)
     """Likewise."""
     version: Version = Version.RFB_3_8
@@ -456,6 +595,12 @@ class ClientIdentity:
     password: str = attrs.field(default="", repr=False, metadata={"secret": True})
     shared: bool = True
     """Leave other viewers connected."""
+    ra2: Ra2Secrets | None = attrs.field(default=None, repr=False)
+    """For RSA-AES; the key had better be a new one."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.ra2 is None and any(kind.rsa_aes for kind in self.security_types):
+            raise LocalProtocolError("a client that can do RSA-AES needs a key for it")
 
 
 class ClientHandshake:
@@ -476,6 +621,8 @@ class ClientHandshake:
         self.security_type: SecurityType | None = None
         self.vencrypt_subtype: VencryptSubtype | None = None
         self.server_init: ServerInit | None = None
+        self._exchange: Ra2Exchange | None = None
+        self._server_key: RsaPublicKey | None = None
 
     def step(self) -> ClientEvent | bool:
         """Take one structure of the server: the event that it is, or whether there was one.
@@ -527,6 +674,8 @@ class ClientHandshake:
                 self.enter(ClientState.EXPECT_VENCRYPT_VERSION)
             case SecurityType.VNC_AUTHENTICATION:
                 self.enter(ClientState.EXPECT_CHALLENGE)
+            case _ if self.security_type.rsa_aes:
+                self.enter(ClientState.EXPECT_RSA_KEY)
             case SecurityType.NONE if self.version is not Version.RFB_3_8:
                 self._send_client_init()
             case _:
@@ -597,6 +746,66 @@ class ClientHandshake:
         self._outgoing.append(PlainCredentials(self._identity.name, self._identity.password).pack())
         self.enter(ClientState.EXPECT_SECURITY_RESULT)
 
+    def _take_rsa_key(self) -> ClientEvent | bool:
+        key = self._server_key = _take_public_key(self._incoming)
+        if key is None:
+            return False
+        self.enter(ClientState.EXPECT_TRUST)
+        return ServerKeyReceived(key)
+
+    def trust_server(self) -> None:
+        """The server's key is the server's."""
+        assert self.security_type is not None
+        assert self._identity.ra2 is not None
+        assert self._server_key is not None
+        exchange = self._exchange = Ra2Exchange(self.security_type, self._identity.ra2)
+        random = pack_encrypted_random(exchange.take_key(self._server_key))
+        self._outgoing.append(exchange.public_key.pack() + random)
+        self.enter(ClientState.EXPECT_RSA_RANDOM)
+
+    def _take_rsa_random(self) -> ClientEvent | bool:
+        assert self._exchange is not None
+        cipher = _take_random(self._incoming, self._exchange)
+        if cipher is None:
+            return False
+        self._outgoing.append(cipher.seal(self._exchange.own_hash))
+        self.enter(ClientState.EXPECT_RSA_HASH)
+        return True
+
+    def _take_rsa_hash(self) -> ClientEvent | bool:
+        assert self._exchange is not None
+        size = self._exchange.hash_size
+        peers = _take_message(self._incoming, self._exchange.cipher, size, size)
+        if peers is None:
+            return False
+        self._exchange.check_hash(peers)
+        self.enter(ClientState.EXPECT_SUBTYPE)
+        return True
+
+    def _take_subtype(self) -> ClientEvent | bool:
+        assert self._exchange is not None
+        assert self.security_type is not None
+        cipher = self._exchange.cipher
+        data = _take_message(self._incoming, cipher, 1, 1)
+        if data is None:
+            return False
+        subtype = known(Ra2Subtype, data[0])
+        if not isinstance(subtype, Ra2Subtype):
+            raise SecuritySequenceError(f"the server asks for subtype {subtype} of RSA-AES, expected 1 or 2")
+        name = self._identity.name if subtype is Ra2Subtype.USER_AND_PASSWORD else ""
+        self._outgoing.append(cipher.seal(Ra2Credentials(name, self._identity.password).pack()))
+        self._exchange = None
+        if self.security_type.encrypts_session:
+            self.enter(ClientState.EXPECT_RECORDS)
+            return StartRecords(cipher)
+        self.enter(ClientState.EXPECT_SECURITY_RESULT)
+        return True
+
+    def records_established(self) -> None:
+        """The bytes received and sent are those inside messages of RSA-AES from now on."""
+        self._incoming.clear()
+        self.enter(ClientState.EXPECT_SECURITY_RESULT)
+
     def _take_challenge(self) -> ClientEvent | bool:
         data = self._incoming.take(CHALLENGE_SIZE)
         if data is None:
@@ -646,6 +855,10 @@ _CLIENT_TAKE: Final[Mapping[ClientState, Callable[[ClientHandshake], ClientEvent
     _C.EXPECT_VENCRYPT_SUBTYPES: ClientHandshake._take_vencrypt_subtypes,
     _C.EXPECT_TLS_ANSWER: ClientHandshake._take_tls_answer,
     _C.EXPECT_CHALLENGE: ClientHandshake._take_challenge,
+    _C.EXPECT_RSA_KEY: ClientHandshake._take_rsa_key,
+    _C.EXPECT_RSA_RANDOM: ClientHandshake._take_rsa_random,
+    _C.EXPECT_RSA_HASH: ClientHandshake._take_rsa_hash,
+    _C.EXPECT_SUBTYPE: ClientHandshake._take_subtype,
     _C.EXPECT_SECURITY_RESULT: ClientHandshake._take_security_result,
     _C.EXPECT_REFUSAL_REASON: ClientHandshake._take_refusal_reason,
     _C.EXPECT_SERVER_INIT: ClientHandshake._take_server_init,

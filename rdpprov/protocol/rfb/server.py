@@ -34,6 +34,7 @@ from rdpprov.protocol.rfb.events import (
 )
 from rdpprov.protocol.rfb.framing import HANDSHAKE_LIMIT, ByteStream
 from rdpprov.protocol.rfb.handshake import OVER, PAUSED_STATES, ServerHandshake, ServerState, Version
+from rdpprov.security.ra2 import Ra2Secrets
 from rdpprov.wire.rfb.encodings import (
     Encoding,
     Subsampling,
@@ -78,6 +79,7 @@ from rdpprov.wire.rfb.rectangles import (
     extended_desktop_size,
     pack_rectangle_header,
 )
+from rdpprov.wire.rfb.rsa_aes import Ra2Subtype
 from rdpprov.wire.rfb.screens import ResizeReason, ResizeStatus, ScreenArea, layout_problem
 
 MAX_KEPT_ENCODINGS: Final = 256
@@ -91,9 +93,12 @@ class ServerOptions:
     """What a server decides for all its connections."""
 
     security_types: tuple[SecurityType, ...] = (SecurityType.NONE,)
-    """To offer, best first: NONE, VNC_AUTHENTICATION, VENCRYPT. Clients take the first that they know."""
+    """To offer, best first: NONE, VNC_AUTHENTICATION, VENCRYPT, those of RSA-AES. Clients take the first that they
+    know."""
     vencrypt_subtypes: tuple[VencryptSubtype, ...] = ()
     """Likewise, inside VeNCrypt."""
+    ra2_subtype: Ra2Subtype = Ra2Subtype.USER_AND_PASSWORD
+    """What is asked for inside RSA-AES."""
     version: Version = Version.RFB_3_8
     """The highest to speak."""
     max_cut_text: int = 256 * 1024
@@ -101,6 +106,7 @@ class ServerOptions:
 
     def __attrs_post_init__(self) -> None:
         known = {SecurityType.NONE, SecurityType.VNC_AUTHENTICATION, SecurityType.VENCRYPT}
+        known |= {kind for kind in SecurityType if kind.rsa_aes}
         if not known.issuperset(self.security_types):
             raise LocalProtocolError(f"security types {self.security_types}, expected of {sorted(known)}")
         if (SecurityType.VENCRYPT in self.security_types) != bool(self.vencrypt_subtypes):
@@ -117,6 +123,7 @@ class RfbServerMachine:
     Args:
         options: of the listener.
         challenge: 16 random bytes, never used before.
+        ra2: the server's key and random bytes, never used before, if RSA-AES is offered.
     """
 
     __slots__ = (
@@ -144,7 +151,7 @@ class RfbServerMachine:
         "width",
     )
 
-    def __init__(self, options: ServerOptions, *, challenge: bytes) -> None:
+    def __init__(self, options: ServerOptions, *, challenge: bytes, ra2: Ra2Secrets | None = None) -> None:
         self.options = options
         self._incoming = ByteStream(HANDSHAKE_LIMIT)
         self._outgoing: list[bytes] = []
@@ -158,6 +165,8 @@ class RfbServerMachine:
             challenge,
             self._incoming,
             self._outgoing,
+            ra2,
+            options.ra2_subtype,
         )
         self._clipboard = Clipboard(options.max_cut_text, self._send_cut_text)
         self._named: frozenset[int] = _ALWAYS
@@ -182,7 +191,8 @@ class RfbServerMachine:
     # Bytes
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes from the client: of the TCP stream first, of the TLS stream after `tls_established`.
+        """Take bytes from the client: of the TCP stream first, of what is inside TLS after `tls_established`, or inside
+        the messages of RSA-AES after `records_established`.
 
         What is beyond the state's limit is not kept, and `next_event` refuses the client once it is not paused any
         more.
@@ -198,7 +208,7 @@ class RfbServerMachine:
 
     @property
     def trailing_data(self) -> bytes:
-        """What came and is not read: while paused for TLS, it belongs to TLS."""
+        """What came and is not read: while paused for TLS, it belongs to TLS; likewise for RSA-AES."""
         return self._incoming.peek()
 
     def take_trailing_data(self) -> bytes:
@@ -340,6 +350,15 @@ class RfbServerMachine:
         """
         self._expect("tls_established()", ServerState.EXPECT_TLS)
         self._events.append(self._handshake.tls_established())
+
+    def records_established(self) -> None:
+        """After `StartRecords`: bytes received and sent are those inside messages of RSA-AES from now on.
+
+        Raises:
+            LocalProtocolError: nobody asked for it.
+        """
+        self._expect("records_established()", ServerState.EXPECT_RECORDS)
+        self._events.append(self._handshake.records_established())
 
     def accept(self) -> None:
         """After `ChallengeAnswered` or `CredentialsOffered`: the client is let in.

@@ -50,6 +50,7 @@ from rdpprov.protocol.rfb.events import (
     Refused,
     SecurityChosen,
     ServerEvent,
+    StartRecords,
     StartTls,
     UpdateRequested,
 )
@@ -63,6 +64,7 @@ from rdpprov.providers.rfb.input import RfbInputDevices
 from rdpprov.providers.rfb.options import RfbListenerOptions
 from rdpprov.providers.rfb.wire_trace import WireTrace
 from rdpprov.providers.transport import Transport
+from rdpprov.security.ra2 import Ra2Cipher, Ra2Secrets, RecordLayer
 from rdpprov.wire.rfb.handshake import VencryptSubtype
 from rdpprov.wire.rfb.screens import ResizeStatus
 
@@ -92,6 +94,7 @@ class RfbConnection(DrivenConnection):
         options: of the listener.
         offered: likewise, as the machine wants them.
         challenge: 16 random bytes.
+        ra2: the listener's key and random bytes, for RSA-AES.
         tls: contexts, by whether TLS is anonymous.
         authenticator: of names and passwords.
         vnc_password: of the listener.
@@ -108,13 +111,14 @@ class RfbConnection(DrivenConnection):
         *,
         offered: ServerOptions,
         challenge: bytes,
+        ra2: Ra2Secrets | None = None,
         tls: Mapping[bool, ssl.SSLContext],
         authenticator: Authenticator,
         vnc_password: VncPassword,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         super().__init__()
-        self._machine: RfbServerMachine = RfbServerMachine(offered, challenge=challenge)
+        self._machine: RfbServerMachine = RfbServerMachine(offered, challenge=challenge, ra2=ra2)
         self._transport = Transport(stream, options.send_timeout)
         self._peer = peer
         self._options = options
@@ -167,6 +171,8 @@ class RfbConnection(DrivenConnection):
         match event:
             case StartTls(vencrypt_subtype=subtype):
                 await self._start_tls(subtype)
+            case StartRecords(cipher=cipher):
+                await self._start_records(cipher)
             case SecurityChosen(security_type=kind, vencrypt_subtype=subtype):
                 self._wire.milestone("security", type=kind.name, subtype=subtype.name if subtype is not None else "")
             case ChallengeAnswered(challenge=challenge, response=response):
@@ -190,20 +196,28 @@ class RfbConnection(DrivenConnection):
         self._machine.tls_established()
         self._wire.milestone("tls", subtype=subtype.name)
 
+    async def _start_records(self, cipher: Ra2Cipher) -> None:
+        await self._flush()
+        already_received = self._machine.take_trailing_data()
+        self._wire.was_not_ours()
+        self._transport.start_layer(RecordLayer(cipher), already_received)
+        self._machine.records_established()
+
     async def _authenticate(self, name: str, password: str) -> None:
-        """VeNCrypt's Plain: the verdict comes before the security result, so that the viewer can say what is wrong."""
+        """VeNCrypt's Plain, or RSA-AES: the verdict comes before the security result, so that the viewer can say what
+        is wrong."""
+        kind = self._machine.security_type
+        how = "ra2" if kind is not None and kind.rsa_aes else "vencrypt"
         domain, backslash, user_name = name.partition("\\")
         if not backslash:
             domain, user_name = "", name
         try:
             credential = UserCredential(user_name=user_name, password=password, domain=domain)
-            self._proof = await self._authenticator.authenticate(
-                credential, client_address=self._peer[0], how="vencrypt"
-            )
+            self._proof = await self._authenticator.authenticate(credential, client_address=self._peer[0], how=how)
         except ValueError:  # longer than any account's
             await self._refuse(WRONG)
         except LogonError as error:
-            self._log.info("logon refused", how="vencrypt", reason=str(error))
+            self._log.info("logon refused", how=how, reason=str(error))
             await self._refuse(WRONG)
         else:
             self._user_name, self._domain = self._proof.token.name, self._proof.token.domain
@@ -359,7 +373,8 @@ class RfbConnection(DrivenConnection):
         return self._client
 
     async def get_user_credentials(self) -> UserCredential:
-        """IWRdsProtocolConnection.GetUserCredentials: the authenticator's verdict, if VeNCrypt's Plain brought one."""
+        """IWRdsProtocolConnection.GetUserCredentials: the authenticator's verdict, if name and password came by
+        VeNCrypt or RSA-AES."""
         if self._proof is None:
             raise NotImplementedByProvider("the client has not said who it is")
         return UserCredential(user_name=self._user_name, domain=self._domain, proof=self._proof)

@@ -5,6 +5,7 @@ import ssl
 
 import structlog
 import trio
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rdpprov.api.authenticator import Authenticator
 from rdpprov.errors import ConfigurationError
@@ -13,6 +14,8 @@ from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.providers.rfb.half_open import VncPassword
 from rdpprov.providers.rfb.options import RfbListenerOptions
 from rdpprov.security.certificates import self_signed_certificate
+from rdpprov.security.ra2 import RANDOM_SIZE, Ra2Secrets, fingerprint, public_key_of
+from rdpprov.security.ra2_key import generated_key, read_key
 from rdpprov.security.tls import anonymous_server_context, server_context
 from rdpprov.security.vnc_auth import CHALLENGE_SIZE
 
@@ -50,6 +53,21 @@ class RfbListener(ClientListener):
                     )
                 certificate = self_signed_certificate(options.state_dir)
             self._tls[False] = server_context(certificate, options.key, keylog=options.tls_keylog)
+        self._rsa_key = self._find_rsa_key() if options.uses_rsa_aes else None
+        if self._rsa_key is not None:
+            # Viewers show it, and ask whether it is the server's.
+            self._log.info("key of RSA-AES", fingerprint=fingerprint(public_key_of(self._rsa_key)))
+
+    def _find_rsa_key(self) -> rsa.RSAPrivateKey:
+        """Not that of the certificate: viewers remember this one, and a certificate gets a new one now and then. Nor
+        should a key that decrypts sign as well."""
+        if self.options.rsa_key is not None:
+            return read_key(self.options.rsa_key)
+        if self.options.state_dir is None:
+            raise ConfigurationError(
+                f"listener {self.name}: give an 'rsa_key' for security ra2, or a 'state_dir' to keep a generated one in"
+            )
+        return generated_key(self.options.state_dir)
 
     def check_address(self, address: str) -> None:
         """Whether what is offered may be offered there."""
@@ -65,11 +83,17 @@ class RfbListener(ClientListener):
             self.options,
             offered=self._offered,
             challenge=secrets.token_bytes(CHALLENGE_SIZE),
+            ra2=self._new_ra2_secrets(),
             tls=self._tls,
             authenticator=self._authenticator,
             vnc_password=self._vnc_password,
             log=log,
         )
+
+    def _new_ra2_secrets(self) -> Ra2Secrets | None:
+        if self._rsa_key is None:
+            return None
+        return Ra2Secrets(self._rsa_key, secrets.token_bytes(RANDOM_SIZE), secrets.token_bytes(RANDOM_SIZE))
 
     async def serve_stream(self, stream: trio.abc.HalfCloseableStream, peer: tuple[str, int]) -> None:
         """Our extension: serve a client that somebody else has accepted, such as a browser's WebSocket.

@@ -24,17 +24,27 @@ SUBTYPES: Final[Mapping[str, VencryptSubtype]] = {
     "vencrypt-tls-none": VencryptSubtype.TLS_NONE,
     "vencrypt-plain": VencryptSubtype.PLAIN,
 }
-SECURITY: Final = (*SUBTYPES, "vnc", "none")
+RSA_AES: Final[Mapping[str, SecurityType]] = {
+    "ra2-256": SecurityType.RA2_256,
+    "ra2": SecurityType.RA2,
+    "ra2ne-256": SecurityType.RA2NE_256,
+    "ra2ne": SecurityType.RA2NE,
+}
+SECURITY: Final = (*SUBTYPES, *RSA_AES, "vnc", "none")
 """What `RfbListenerOptions.security` may name. ``plain``: name and password of an account; ``vnc``: the password of
 the listener, then the logon desktop; ``none``: the logon desktop. ``x509``: TLS with a certificate; ``tls``: TLS
-without, behind which anybody may be in the middle."""
+without, behind which anybody may be in the middle. ``ra2``: name and password of an account, encrypted by AES with keys
+that are exchanged by RSA, and all that follows; ``ra2ne``: only them."""
 
 BY_DEFAULT: Final = ("vencrypt-x509-plain",)
+BY_DEFAULT_WITH_KEY: Final = (*BY_DEFAULT, "ra2-256", "ra2")
+"""Where there is a place for the key of RSA-AES: for viewers that know no TLS."""
 WITHOUT_SOCKETS: Final = ("vencrypt-plain",)
 """By default, where whoever brings the streams protects them (https)."""
-UNPROTECTED: Final = frozenset({"none", "vnc", "vencrypt-plain"})
+UNPROTECTED: Final = frozenset({"none", "vnc", "vencrypt-plain", "ra2ne", "ra2ne-256"})
 """These let in anybody, or show the network passwords of accounts (those that follow ``vnc`` are typed into a logon
-desktop that nothing encrypts): only on loopback, unless told otherwise."""
+desktop that nothing encrypts), or leave the session to whoever is in the middle (``ra2ne``): only on loopback, unless
+told otherwise."""
 LAYOUT_NAMES: Final = {layout.name: layout for layout in LAYOUTS.values()}
 
 
@@ -52,8 +62,12 @@ class RfbListenerOptions:
     """PEM file, leaf first; none: a self-signed certificate that is kept with the service's state."""
     key: Path | None = None
     """PEM file of the certificate's key."""
+    rsa_key: Path | None = None
+    """PEM file of an RSA key for the security types ``ra2…``, mode 0600, 2048 bits or more; none: one that is generated
+    and kept with the service's state."""
     security: tuple[str, ...] = BY_DEFAULT
-    """Of `SECURITY`, best first: clients take the first that they know."""
+    """Of `SECURITY`, best first: clients take the first that they know. A configuration that names none offers
+    `BY_DEFAULT_WITH_KEY` if it has a `state_dir`, as it always has on the command line, or an `rsa_key`."""
     vnc_password_file: Path | None = None
     """Mode 0600: as ``vncpasswd`` writes it, or the password itself in one line. Eight characters count."""
     allow_none_anywhere: bool = False
@@ -64,7 +78,7 @@ class RfbListenerOptions:
     tls_keylog: Path | None = None
     """Append TLS secrets to this file, so that a capture can be read. For tests only: it lays all traffic open."""
     state_dir: Path | None = None
-    """Where a generated certificate is kept."""
+    """Where a generated certificate and a generated RSA key are kept."""
     half_open_clients: int = 2048
     """Clients that are not through with ClientInit; when there are more, the oldest of the same address goes."""
     negotiation_timeout: float = 30.0
@@ -86,6 +100,8 @@ class RfbListenerOptions:
                     types[SecurityType.NONE] = None
                 case "vnc":
                     types[SecurityType.VNC_AUTHENTICATION] = None
+                case _ if name in RSA_AES:
+                    types[RSA_AES[name]] = None
                 case _:
                     types[SecurityType.VENCRYPT] = None
         return ServerOptions(tuple(types), self.subtypes)
@@ -94,6 +110,11 @@ class RfbListenerOptions:
     def subtypes(self) -> tuple[VencryptSubtype, ...]:
         """Of VeNCrypt, best first."""
         return tuple(SUBTYPES[name] for name in self.security if name in SUBTYPES)
+
+    @property
+    def uses_rsa_aes(self) -> bool:
+        """Whether there has to be a key for RSA-AES."""
+        return any(name in RSA_AES for name in self.security)
 
     @property
     def uses_vnc_password(self) -> bool:
@@ -148,7 +169,7 @@ class RfbListenerOptions:
                     values[key] = integer(where, key, value, 0 if key == "port" else 1, 65535)
                 case "keyboard_layout":
                     values[key] = _layout(where, value)
-                case "certificate" | "key" | "tls_keylog" | "state_dir" | "vnc_password_file":
+                case "certificate" | "key" | "tls_keylog" | "state_dir" | "rsa_key" | "vnc_password_file":
                     values[key] = Path(text(where, key, value)).expanduser()
                 case "sockets" | "allow_none_anywhere":
                     values[key] = flag(where, key, value)
@@ -158,6 +179,8 @@ class RfbListenerOptions:
                     values[key] = seconds(where, key, value)
         if values.get("sockets") is False:
             values.setdefault("security", WITHOUT_SOCKETS)
+        elif "state_dir" in values or "rsa_key" in values:
+            values.setdefault("security", BY_DEFAULT_WITH_KEY)
         check_pair(where, values)
         return cls(**values)  # type: ignore[arg-type]  # each value was checked above, key by key
 

@@ -13,6 +13,8 @@ from rdpprov.protocol.rfb.events import (
     CutTextReceived,
     KeyReceived,
     NeedData,
+    SecurityChosen,
+    StartRecords,
 )
 from rdpprov.providers.wire_trace import HeldTrace
 from rdpprov.wire.rfb.handshake import PlainCredentials
@@ -29,6 +31,7 @@ class WireTrace(HeldTrace):
 
     _untaken: bytearray = attrs.field(factory=bytearray, repr=False)
     _in_session: bool = False
+    _sealed: bool = False
     _input_hidden: bool = True
 
     @property
@@ -37,12 +40,12 @@ class WireTrace(HeldTrace):
         return self._wanted
 
     def received(self, data: bytes) -> None:
-        """Bytes came in, inside TLS or before it."""
+        """Bytes came in, inside TLS or what is in its place, or before it."""
         if self._wanted:
             self._untaken += data
 
     def was_not_ours(self) -> None:
-        """What has not been taken is TLS's, not the protocol's."""
+        """What has not been taken belongs to TLS, or what is in its place, not to the protocol."""
         self._untaken.clear()
 
     def logged_on(self) -> None:
@@ -64,7 +67,11 @@ class WireTrace(HeldTrace):
         data = bytes(self._untaken[:size])
         del self._untaken[:size]
         match event:
-            case ChallengeAnswered():
+            case SecurityChosen(security_type=kind):
+                self._sealed = kind.rsa_aes
+            case ChallengeAnswered() | StartRecords():
+                data = b"*" * size
+            case CredentialsOffered() if self._sealed:
                 data = b"*" * size
             case CredentialsOffered():
                 at = PlainCredentials.HEADER.size + PlainCredentials.HEADER.unpack_from(data)[0]

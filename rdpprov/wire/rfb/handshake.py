@@ -40,6 +40,21 @@ class SecurityType(IntEnum):
     RA2_256 = 129
     RA2NE_256 = 130
 
+    @property
+    def rsa_aes(self) -> bool:
+        """Whether the ends exchange keys by RSA, and the client then sends name and password encrypted by AES."""
+        return self in (SecurityType.RA2, SecurityType.RA2NE, SecurityType.RA2_256, SecurityType.RA2NE_256)
+
+    @property
+    def encrypts_session(self) -> bool:
+        """Of those: whether all that follows is encrypted, too."""
+        return self in (SecurityType.RA2, SecurityType.RA2_256)
+
+    @property
+    def has_256_bits(self) -> bool:
+        """Of those: whether they use AES-256 and SHA-256, not AES-128 and SHA-1."""
+        return self in (SecurityType.RA2_256, SecurityType.RA2NE_256)
+
 
 class VencryptSubtype(IntEnum):
     """What is done inside VeNCrypt: channel, then how the client proves who it is."""
@@ -158,11 +173,14 @@ class PlainCredentials:
             raise DecodeError(f"Plain credentials: {len(data)} bytes")
         name_length, password_length = reader.fields(cls.HEADER)
         name, password = utf8_text(reader.take(name_length)), utf8_text(reader.take(password_length))
-        # U+FFFD is longer than the byte in whose place it stands.
-        return cls(_cut(name, cls.LIMIT), _cut(password, cls.LIMIT)), reader.rest()
+        return cls(cut_to(name, cls.LIMIT), cut_to(password, cls.LIMIT)), reader.rest()
 
 
-def _cut(text: str, limit: int) -> str:
+def cut_to(text: str, limit: int) -> str:
+    """As much of a text as has at most `limit` bytes in UTF-8.
+
+    U+FFFD is longer than the byte in whose place it stands: a text of bytes within a limit may be beyond it.
+    """
     encoded = text.encode()
     return text if len(encoded) <= limit else encoded[:limit].decode("utf-8", "ignore")
 

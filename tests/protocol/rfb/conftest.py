@@ -2,14 +2,18 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
+import attrs
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rdpprov.errors import RemoteProtocolError
 from rdpprov.protocol.rfb import events
 from rdpprov.protocol.rfb.client import RfbClientMachine
 from rdpprov.protocol.rfb.handshake import ClientIdentity, ServerState, Version
 from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
+from rdpprov.security.ra2 import Ra2Secrets
 from rdpprov.security.vnc_auth import check_vnc_response
 from rdpprov.wire.rfb.handshake import SecurityType, VencryptSubtype
 
@@ -38,13 +42,26 @@ WAYS = [
     for version, subtype in itertools.product((Version.RFB_3_7, Version.RFB_3_8), VencryptSubtype)
 ]
 
+WAYS += [(Version.RFB_3_8, (kind,), ()) for kind in SecurityType if kind.rsa_aes]
+WAYS += [(Version.RFB_3_7, (SecurityType.RA2,), ())]
+PAUSES = (ServerState.EXPECT_TLS, ServerState.EXPECT_RECORDS, ServerState.EXPECT_VERDICT, ServerState.EXPECT_DESKTOP)
+
+
+@cache
+def secrets_of(end: str) -> Ra2Secrets:
+    """The same in all tests: for speed, and as short as keys may be."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    return Ra2Secrets(key, end.encode().ljust(32, b"."), bytes(32))
+
 
 class Dialogue:
-    """A client and a server back to back, TLS left out. The server's owner does at once what it is asked for."""
+    """A client and a server back to back; TLS, and what RSA-AES has in its place, are left out. The server's owner does
+    at once what it is asked for."""
 
     whole = staticmethod(whole)
     bytewise = staticmethod(bytewise)
     WAYS = WAYS
+    secrets_of = staticmethod(secrets_of)
 
     def __init__(
         self,
@@ -53,7 +70,7 @@ class Dialogue:
         cut: Callable[[bytes], Iterable[bytes]] = whole,
         size: tuple[int, int] = (640, 480),
     ) -> None:
-        self.server = RfbServerMachine(options or ServerOptions(), challenge=CHALLENGE)
+        self.server = RfbServerMachine(options or ServerOptions(), challenge=CHALLENGE, ra2=secrets_of("server"))
         self.client = RfbClientMachine(identity or ClientIdentity(name=NAME, password=PASSWORD))
         self.cut = cut
         self.size = size
@@ -65,10 +82,10 @@ class Dialogue:
     @classmethod
     def way(cls, version, types, subtypes, *, identity=None, **options) -> "Dialogue":
         """A dialogue in which the client can do everything, and the server as is said."""
-        return cls(
-            ServerOptions(types, subtypes, **options),
-            identity or ClientIdentity(version=version, name=NAME, password=PASSWORD),
-        )
+        identity = identity or ClientIdentity(version=version, name=NAME, password=PASSWORD)
+        if types[0].rsa_aes:
+            identity = attrs.evolve(identity, security_types=types, ra2=secrets_of("client"))
+        return cls(ServerOptions(types, subtypes, **options), identity)
 
     # Both sides
 
@@ -88,7 +105,11 @@ class Dialogue:
                 self.tell(byte, act=False)
                 if self.server.state is state:
                     return self
-                self._act()
+                while self.server.state in PAUSES:
+                    self._act()
+                    self.tell(b"", act=False)
+                    if self.server.state is state:
+                        return self
         return self
 
     def take(self) -> tuple[list[events.ServerEvent], list[events.ClientEvent]]:
@@ -118,8 +139,13 @@ class Dialogue:
         taken = []
         while not isinstance(event := self.client.next_event(), events.NeedData | events.Paused):
             taken.append(event)
-            if isinstance(event, events.StartTls):
-                self.client.tls_established()
+            match event:
+                case events.StartTls():
+                    self.client.tls_established()
+                case events.ServerKeyReceived():
+                    self.client.trust_server()
+                case events.StartRecords():
+                    self.client.records_established()
         self.client_events += taken
         return taken
 
@@ -141,6 +167,8 @@ class Dialogue:
             case ServerState.EXPECT_TLS:
                 self._server_speaks()  # the client must know before TLS begins
                 self.server.tls_established()
+            case ServerState.EXPECT_RECORDS:
+                self.server.records_established()
             case ServerState.EXPECT_VERDICT:
                 self._judge(event or self.server_events[-1])
             case ServerState.EXPECT_DESKTOP:

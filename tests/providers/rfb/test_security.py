@@ -11,7 +11,7 @@ import trio
 from rdpprov.errors import ConfigurationError, RemoteProtocolError
 from rdpprov.protocol.rfb.handshake import SecurityRefusedError, Version
 from rdpprov.providers.rfb.half_open import REFUSAL_DELAY, VncPassword
-from rdpprov.providers.rfb.options import SUBTYPES, RfbListenerOptions
+from rdpprov.providers.rfb.options import RSA_AES, SUBTYPES, RfbListenerOptions
 from rdpprov.security.vnc_auth import vnc_response
 from rdpprov.testing.rfb_client import connect_rfb
 from rdpprov.wire.rfb.handshake import SecurityType
@@ -22,19 +22,25 @@ VERSIONS = tuple(Version)
 
 def wanted(name):
     """What a client can do that is to use this."""
-    return {"none": SecurityType.NONE, "vnc": SecurityType.VNC_AUTHENTICATION}.get(name) or SUBTYPES[name]
+    plain = {"none": SecurityType.NONE, "vnc": SecurityType.VNC_AUTHENTICATION}
+    return (plain | RSA_AES | SUBTYPES)[name]
+
+
+def asks_for_an_account(name):
+    """Whether the client says who it is, so that there is no logon desktop."""
+    return name.endswith("plain") or name in RSA_AES
 
 
 def cases():
     for version in VERSIONS:
-        for name in (*SUBTYPES, "vnc", "none"):
+        for name in (*SUBTYPES, *RSA_AES, "vnc", "none"):
             if version is not Version.RFB_3_3 or name in ("vnc", "none"):  # 3.3 knows no others
                 yield name, version
 
 
 @pytest.mark.parametrize(("name", "version"), [*cases()])
 async def test_a_viewer_gets_in_by_every_security_type_in_every_version(serving, name, version):
-    password = PASSWORD if name.endswith("plain") else VNC_PASSWORD
+    password = PASSWORD if asks_for_an_account(name) else VNC_PASSWORD
     with trio.fail_after(20):
         async with (
             serving([name]) as server,
@@ -43,7 +49,7 @@ async def test_a_viewer_gets_in_by_every_security_type_in_every_version(serving,
             ) as client,
         ):
             await client.first_picture.wait()
-            if name.endswith("plain"):
+            if asks_for_an_account(name):
                 await client.wait_for(lambda: client.name.startswith(USER))
                 assert (client.width, client.height) == (320, 240)
                 assert len(server.desks) == 1
@@ -52,16 +58,17 @@ async def test_a_viewer_gets_in_by_every_security_type_in_every_version(serving,
                 assert (client.width, client.height) == (320, 240)
 
 
+@pytest.mark.parametrize("name", ["vencrypt-plain", "ra2", "ra2ne-256"])
 @pytest.mark.parametrize("version", VERSIONS[1:])
-@pytest.mark.parametrize(("user", "password"), [(USER, "wrong"), ("nobody", PASSWORD), ("x" * 300, "y"), ("", "")])
-async def test_a_wrong_account_is_refused_late_and_with_the_reason(serving, version, user, password):
-    async with serving() as server:
+@pytest.mark.parametrize(("user", "password"), [(USER, "wrong"), ("nobody", PASSWORD), ("x" * 255, "y"), ("", "")])
+async def test_a_wrong_account_is_refused_late_and_with_the_reason(serving, name, version, user, password):
+    async with serving([name, "vencrypt-plain"] if name != "vencrypt-plain" else [name]) as server:
         begun = trio.current_time()
         with pytest.raises(SecurityRefusedError) as refusal:
             async with connect_rfb(
                 "127.0.0.1",
                 server.port,
-                security=[SUBTYPES["vencrypt-plain"]],
+                security=[wanted(name)],
                 user=user,
                 password=password,
                 version=version,
