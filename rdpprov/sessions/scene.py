@@ -6,14 +6,14 @@ page faults alone), so a desktop that can do without one starts quickly, and tho
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import trio
 
-from rdpprov.api.devices import Pixels, Rectangle
+from rdpprov.api.devices import Move, Pixels, Rectangle
 from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.screens import ReadableDesktop, clamp_size
 from rdpprov.sessions.text import OPAQUE, Bitmap, Coverage, tint
@@ -68,11 +68,24 @@ def _identity(item: Item) -> _Identity:
     return item if isinstance(item, Fill) else (item.left, item.top, item.right, item.bottom, id(item.bitmap))
 
 
+def _changed(before: Iterable[Item], after: Iterable[Item]) -> frozenset[_Identity]:
+    return frozenset(map(_identity, before)) ^ frozenset(map(_identity, after))
+
+
 def _bounds(items: Collection[Item | _Identity]) -> Rectangle:
     if not items:
         return Rectangle(0, 0, 0, 0)
     lefts, tops, rights, bottoms, _ = zip(*items, strict=True)
     return Rectangle(min(lefts), min(tops), max(rights), max(bottoms))
+
+
+def _is_seen(area: Rectangle, over: Iterable[Item], covers: Iterable[Rectangle]) -> bool:
+    """Whether nothing lies over any pixel of an area."""
+    left, top, right, bottom = area.left, area.top, area.right, area.bottom
+    return all(
+        item.left >= right or item.right <= left or item.top >= bottom or item.bottom <= top
+        for item in (*over, *covers)
+    )
 
 
 class Layer:
@@ -94,10 +107,33 @@ class Layer:
         if not before:
             return [self.bounds]
         # The old items are still held here, so that no array of the new ones can have the id of one that is gone.
-        changed = frozenset(map(_identity, before)) ^ frozenset(map(_identity, items))
+        changed = _changed(before, items)
         if len(changed) > MAX_APART:
             return [_bounds(changed)]
         return [Rectangle(*identity[:4]) for identity in changed]
+
+    def moved(self, before: Sequence[Item], covers: Sequence[Rectangle]) -> list[Move]:
+        """Pictures that were seen whole in one place, and are seen whole in another now.
+
+        Args:
+            before: the items that this layer had; it still holds their bitmaps.
+            covers: what lies over this layer, or did before.
+        """
+        if self.items is before:
+            return []
+        stayed = frozenset(map(_identity, before))
+        places = {id(item.bitmap): number for number, item in enumerate(before) if isinstance(item, Picture)}
+        moves: list[Move] = []
+        for number, item in enumerate(self.items):
+            if not isinstance(item, Picture) or _identity(item) in stayed:
+                continue
+            place = places.get(id(item.bitmap))
+            if place is None:
+                continue
+            source, area = _bounds([before[place]]), _bounds([item])
+            if _is_seen(source, before[place + 1 :], covers) and _is_seen(area, self.items[number + 1 :], covers):
+                moves.append(Move(area, area.left - source.left, area.top - source.top))
+        return moves
 
     def _near(self, top: int, bottom: int) -> Sequence[Item]:
         """In their order, all items that have pixels in these rows, and others."""
@@ -135,7 +171,9 @@ class SceneDesktop(ReadableDesktop):
     """A desktop that is painted when somebody looks: layers, from the back to the front.
 
     A layer that may have changed is marked (`invalidate`), which costs next to nothing. It is built again when a reader
-    takes its damage or grabs; only items that differ count as damage. All in the event loop's thread.
+    takes its damage or grabs; only items that differ count as damage. A picture that shows the same array at another
+    place has moved, so clients that can copy what they show do that; one whose array is drawn into has its damage added
+    before. All in the event loop's thread.
 
     Args:
         width: pixels, clamped to 200 to 8192.
@@ -163,6 +201,7 @@ class SceneDesktop(ReadableDesktop):
     def _refresh(self) -> None:
         if not self._stale:
             return
+        before = [(layer.items, layer.bounds) for layer in self._layers.values()] if self._moves_are_taken else None
         damage: list[Rectangle] = []
         for name, layer in self._layers.items():
             if name in self._stale:
@@ -171,7 +210,33 @@ class SceneDesktop(ReadableDesktop):
                     whole = Rectangle(0, 0, self._width, self._height)
                     self._backdrops.ask((self._width, self._height), partial(layer.paint, whole))
         self._stale.clear()
+        if before is not None and (moves := self._moved(before)):
+            damage = self._unlike(before, moves)
+            self._add_moves(moves)
         self._add_damage(damage)
+
+    def _moved(self, before: Sequence[tuple[Sequence[Item], Rectangle]]) -> list[Move]:
+        """Pictures that are somewhere else now, with nothing over them.
+
+        Args:
+            before: items and bounds that the layers had.
+        """
+        moves: list[Move] = []
+        covers: list[Rectangle] = []  # a layer is covered by those in front of it, which are looked at first
+        for (items, bounds), layer in zip(reversed(before), reversed(self._layers.values()), strict=True):
+            moves += layer.moved(items, covers)
+            covers += [bounds, layer.bounds]
+        return moves
+
+    def _unlike(self, before: Sequence[tuple[Sequence[Item], Rectangle]], moves: Sequence[Move]) -> list[Rectangle]:
+        """What else has changed, item by item: what is around them all would hold what moved."""
+        damage: list[Rectangle] = []
+        for (items, _), layer in zip(before, self._layers.values(), strict=True):
+            if items is not layer.items:
+                damage += [Rectangle(*identity[:4]) for identity in _changed(items, layer.items)]
+        for move in moves:
+            damage = [part for area in damage for part in area.without(move.area)]
+        return damage
 
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
         self._refresh()

@@ -276,6 +276,11 @@ class ReadableDesktop(Desktop):
 
     # For subclasses
 
+    @property
+    def _moves_are_taken(self) -> bool:
+        """Whether any reader wants to know what was only moved."""
+        return any(screen._takes_moves for screen in self._screens)
+
     @abstractmethod
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
         """Copy ``rectangle``, which is inside the screen and not empty, to ``out``; never half-drawn."""

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rdpprov.api.devices import InputSink, Pixels, Rectangle, ScancodeKey, UnicodeKey
+from rdpprov.api.devices import InputSink, Move, Pixels, Rectangle, ScancodeKey, UnicodeKey
 from rdpprov.api.identity import UserToken
 from rdpprov.sessions.base import Desktop, DesktopRequest
 from rdpprov.sessions.keyboard import EditKey
@@ -45,6 +45,20 @@ class Viewer:
             rows, columns = slice(rectangle.top, rectangle.bottom), slice(rectangle.left, rectangle.right)
             self.screen.grab(rectangle, self.picture[rows, columns])
         return damage
+
+    def look_and_copy(self) -> list[Move]:
+        """As `look`, but what was moved is copied from what was seen before, all at once."""
+        shape = (self.desktop.height, self.desktop.width, 4)
+        moves = list(self.screen.take_moves())
+        assert not moves or self.picture.shape == shape
+        before = self.picture.copy()
+        for move in moves:
+            area, source = move.area, move.source
+            self.picture[area.top : area.bottom, area.left : area.right] = before[
+                source.top : source.bottom, source.left : source.right
+            ]
+        self.look()
+        return moves
 
     def whole(self) -> Pixels:
         return self.screen.grab(Rectangle(0, 0, self.desktop.width, self.desktop.height))

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, Rectangle, ScancodeKey
+from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, Move, Rectangle, ScancodeKey
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError
 from rdpprov.sessions.memory import MemoryDesktop, PixelBudget, PixelBudgetError
@@ -132,6 +132,45 @@ def test_a_grab_writes_into_the_array_that_is_handed_in(viewer):
     assert not out[1, 1].any()
     with pytest.raises(ValueError, match="shape"):
         screen.grab(Rectangle(0, 0, 3, 3), out)
+
+
+def test_what_is_moved_is_damage_for_a_reader_that_does_not_ask_for_moves(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    reader.look()
+    with desktop.draw(Rectangle(0, 0, 20, 20)) as pixels:
+        pixels[...] = np.arange(20, dtype=np.uint8)[:, None, None]
+    reader.look()
+    desktop.move(Rectangle(-5, 0, 20, 20), 290, 3)
+    assert reader.signals == 2
+    assert reader.look() == [Rectangle(290, 3, SIZE, 23)]
+    assert np.array_equal(reader.picture, reader.whole())
+    assert reader.picture[3:23, 290, 0].tolist() == list(range(20))
+    for nothing in (Rectangle(400, 0, 500, 10), Rectangle(0, 0, 10, 10)):
+        desktop.move(nothing, SIZE, 0)
+        desktop.move(nothing, 0, 0)
+    assert reader.look() == []
+
+
+async def test_a_reader_that_copies_is_told_what_moved_until_the_size_is_another(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    with desktop.draw() as pixels:
+        pixels[..., :2] = np.indices((SIZE, SIZE)).transpose(1, 2, 0)
+    assert reader.look_and_copy() == []
+    desktop.move(Rectangle(0, 16, SIZE, SIZE), 0, -16)
+    with desktop.draw(Rectangle(0, SIZE - 16, SIZE, SIZE)) as pixels:
+        pixels[...] = 7
+    assert reader.look_and_copy() == [Move(Rectangle(0, 0, SIZE, SIZE - 16), 0, -16)]
+    assert np.array_equal(reader.picture, reader.whole())
+    desktop.move(Rectangle(0, 16, SIZE, SIZE), 0, -16)
+    assert reader.look() == [Rectangle(0, 0, SIZE, SIZE - 16)]  # it has not asked for moves this time
+    desktop.move(Rectangle(0, 16, SIZE, SIZE), 0, -16)
+    await desktop.resize(SIZE, SIZE + 1)
+    assert reader.look_and_copy() == []
+    reader.screen.close()
+    desktop.move(Rectangle(0, 16, SIZE, SIZE), 0, -16)
+    assert reader.screen.take_moves() == []
 
 
 async def test_resizing_keeps_what_fits_and_damages_everything(viewer):

@@ -1,9 +1,9 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdpprov.api.devices import Rectangle
-from rdpprov.sessions.scene import Fill, Layer, picture
+from rdpprov.api.devices import Move, Rectangle
+from rdpprov.sessions.scene import Fill, Layer, SceneDesktop, picture
 from rdpprov.sessions.text import OPAQUE
 
 SIZE = 300
@@ -51,3 +51,64 @@ def test_bands_of_a_layer_are_the_whole_of_it_also_after_a_change(before, after)
             bottom = min(top + 64, SIZE)
             layer.paint(Rectangle(0, top, SIZE, bottom), whole[top:bottom])
         assert np.array_equal(whole, painted(items))
+
+
+class Board(SceneDesktop):
+    """Shows the items that it is given."""
+
+    def __init__(self):
+        self.shown = {"desk": [Fill(0, 0, SIZE, SIZE, 0x336699)], "middle": [], "front": []}
+        super().__init__(SIZE, SIZE, list(self.shown))
+
+    def build(self, layer):
+        return self.shown[layer]
+
+    def input_event(self, event):
+        pass
+
+    async def run(self, *, task_status):
+        task_status.started()
+
+    def show(self, **layers):
+        self.shown.update(layers)
+        self.invalidate(*layers)
+
+
+LETTERS = [np.arange(n * 10**6, n * 10**6 + 600, dtype=np.uint32).reshape(20, 30) for n in range(4)]
+placed = st.builds(picture, st.integers(0, SIZE - 30), st.integers(0, SIZE - 20), st.sampled_from(LETTERS))
+boards = st.fixed_dictionaries(
+    {name: st.lists(st.one_of(placed, placed, fills), max_size=5) for name in ("middle", "front")}
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it is a class
+@given(st.lists(boards, min_size=2, max_size=4), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_a_reader_that_copies_what_moved_sees_the_same_as_one_that_takes_damage(viewer, shown, looks):
+    board = Board()
+    copying, plain = viewer(board), viewer(board)
+    for layers, at_once in zip(shown, looks, strict=False):
+        board.show(**layers)
+        if at_once:
+            copying.look_and_copy()
+            plain.look()
+    for reader in (copying, plain):
+        reader.look_and_copy()
+        assert np.array_equal(reader.picture, board_pixels(board))
+
+
+def board_pixels(board):
+    """All of it, as bytes."""
+    items = [item for layer in board.shown.values() for item in layer]
+    return painted(items).view(np.uint8).reshape(SIZE, SIZE, 4)
+
+
+def test_a_picture_that_nothing_lies_over_moves_and_the_rest_is_damage(viewer):
+    board = Board()
+    one, other, _, _ = LETTERS
+    reader = viewer(board)
+    reader.look()
+    board.show(middle=[picture(10, 10, one), picture(100, 10, other)], front=[Fill(110, 0, 112, 40, 0xFF0000)])
+    assert reader.look_and_copy() == []
+    board.show(middle=[picture(10, 60, one), picture(100, 60, other)])
+    assert reader.screen.take_moves() == [Move(Rectangle(10, 60, 40, 80), 0, 50)]
+    assert Rectangle(10, 60, 40, 80) not in reader.look()
