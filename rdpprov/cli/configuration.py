@@ -53,6 +53,7 @@
     certificate = "office.pem"          # TLS, always, unless only this machine can connect; default: self-signed
     key = "office.key"
     origins = ["https://desk.example"]  # pages besides ours that may connect
+    allowed_hosts = ["office.example"]  # its names for browsers; default: the machine's and the certificate's
     trusted_proxies = ["192.0.2.0/24"]  # whose X-Forwarded-For is believed
     listener = "web"                    # who serves the browsers; default: one without sockets is made, for RFB
     metrics = true                      # answer /metrics, for Prometheus, to programs on this machine
@@ -341,6 +342,7 @@ def _web(table: Table, options: Options, state_dir: Path) -> WebConfiguration | 
     certificate, key = table.path("certificate"), table.path("key")
     tls_keylog, listener = table.path("tls_keylog"), table.text("listener")
     origins, trusted_proxies = table.texts("origins"), table.texts("trusted_proxies")
+    allowed_hosts = table.texts("allowed_hosts")
     metrics, metrics_token_file = table.flag("metrics"), table.path("metrics_token_file")
     limits = _given(WebLimits, table.table("limits"))
     table.finish()
@@ -365,6 +367,7 @@ def _web(table: Table, options: Options, state_dir: Path) -> WebConfiguration | 
             state_dir=state_dir,
             listener=listener or WEB_LISTENER,
             origins=origins,
+            allowed_hosts=allowed_hosts,
             trusted_proxies=trusted_proxies,
             metrics=bool(metrics),
             metrics_token_file=metrics_token_file,

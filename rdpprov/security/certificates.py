@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rdpprov.errors import ConfigurationError
-from rdpprov.security.private_files import changing, make_private_directory, read_private, write_private
+from rdpprov.security.private_files import changing, make_private_directory, read_private, reason_of, write_private
 
 FILE_NAME = "self-signed.pem"
 LIFETIME = dt.timedelta(days=820)
@@ -61,6 +61,28 @@ def _is_good(path: Path, now: dt.datetime) -> bool:
     except ValueError as error:
         raise ConfigurationError(f"certificate {path}: not a PEM certificate; without it a new one is made") from error
     return now < certificate.not_valid_after_utc - RENEWED_BEFORE_EXPIRY
+
+
+def certificate_names(path: Path) -> frozenset[str]:
+    """The DNS names for which a certificate was issued, in lower case; a first label ``*`` stands for any.
+
+    Args:
+        path: PEM, leaf first; other things than certificates may be in it.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or has no certificate.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"certificate {path}: {reason_of(error)}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"certificate {path}: not a PEM certificate") from error
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):  # clients look nowhere else, [RFC 9525] 2
+        return frozenset()
+    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
 
 def local_names() -> Iterable[str]:

@@ -1,7 +1,7 @@
 """What the web listener answers: the page's files, and the WebSocket that leads to the provider."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol, cast
 
@@ -19,7 +19,7 @@ from rdpprov.web.assets import Asset, load_assets
 from rdpprov.web.configuration import WebConfiguration
 from rdpprov.web.connection import WebConnection
 from rdpprov.web.metrics import CONTENT_TYPE, MetricsPage, MetricsRefusedError
-from rdpprov.web.origins import OriginRefusedError, check_origin, client_address
+from rdpprov.web.origins import HostRefusedError, OriginRefusedError, check_host, check_origin, client_address
 from rdpprov.web.websocket_stream import GOING_AWAY, INTERNAL_ERROR, WebSocketStream
 
 WEBSOCKET_PATH = "/websocket"
@@ -64,11 +64,17 @@ class WebApplication:
         configuration: of the web listener.
         listener: who serves the browsers.
         metrics: what ``/metrics`` answers; None: there is no such page.
+        names: by which browsers may reach it, besides addresses.
     """
 
     def __init__(
-        self, configuration: WebConfiguration, listener: StreamListener, metrics: MetricsPage | None = None
+        self,
+        configuration: WebConfiguration,
+        listener: StreamListener,
+        metrics: MetricsPage | None = None,
+        names: Collection[str] = (),
     ) -> None:
+        self._names = names
         self._configuration = configuration
         self._listener = listener
         self._metrics = metrics
@@ -115,6 +121,13 @@ class WebApplication:
     # Pages
 
     async def _page(self, request: Request) -> Response:
+        try:
+            check_host(self._names, request.headers.get("host"))
+        except HostRefusedError as error:
+            client = request.scope["state"]["connection"].peer[0]
+            log.warning("browser refused", client=client, reason=str(error))
+            # Misdirected Request, [RFC 9110] 15.5.20.
+            return _response(421, f"{error}\n".encode(), headers={"cache-control": "no-store"})
         forms = self._assets.get(request.scope["path"])
         if forms is None:
             raise HTTPException(404)
@@ -188,7 +201,8 @@ class WebApplication:
         """The answer to a WebSocket that is not accepted; None: it is."""
         limits = self._configuration.limits
         try:
-            check_origin(self._configuration, websocket.headers.get("origin"), websocket.headers.get("host"))
+            headers = websocket.headers
+            check_origin(self._configuration, self._names, headers.get("origin"), headers.get("host"))
         except OriginRefusedError as error:
             client.warning("browser refused", reason=str(error))
             return _response(403, b"This page may not connect here.\n")

@@ -70,6 +70,19 @@ def _parsed_origins(origins: Sequence[str]) -> frozenset[str]:
     return frozenset(normal_origin(origin) for origin in origins)
 
 
+def _parsed_hosts(hosts: Sequence[str]) -> frozenset[str]:
+    return frozenset(map(_host_name, hosts))
+
+
+def _host_name(host: str) -> str:
+    name = host.lower().rstrip(".")
+    if not name or set(name) & set("/:@[] ") or "*" in name.removeprefix("*."):
+        raise ConfigurationError(
+            f"allowed_hosts: {host!r}, expected a name as desk.example or *.example, without a port"
+        )
+    return name
+
+
 def _parsed_networks(networks: Sequence[str]) -> tuple[IpNetwork, ...]:
     try:
         return tuple(ipaddress.ip_network(network) for network in networks)
@@ -95,6 +108,10 @@ class WebConfiguration:
     """The service's listener whose provider speaks to the browsers."""
     origins: frozenset[str] = attrs.field(default=(), converter=_parsed_origins)
     """Pages that may open a WebSocket, as ``https://desk.example:8443``; our own page always may."""
+    allowed_hosts: frozenset[str] = attrs.field(default=(), converter=_parsed_hosts)
+    """Names by which browsers may reach it, ``*.example`` for all that have one label more. Addresses, ``localhost``
+    and the hosts of `origins` always may. Empty: the names of this machine and of the certificate, or none besides
+    those if `host` is this machine itself."""
     trusted_proxies: tuple[IpNetwork, ...] = attrs.field(default=(), converter=_parsed_networks)
     """Addresses and networks whose X-Forwarded-For is believed."""
     metrics: bool = False

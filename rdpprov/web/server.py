@@ -20,7 +20,7 @@ from rdpprov.web.application import StreamListener, WebApplication
 from rdpprov.web.configuration import WebConfiguration
 from rdpprov.web.connection import WebConnection, protocol_configuration
 from rdpprov.web.metrics import MetricsPage, MetricsSource
-from rdpprov.web.origins import is_trusted
+from rdpprov.web.origins import host_names, is_trusted
 
 BACKLOG = 512
 RETRY_INTERVAL = 0.02
@@ -48,17 +48,17 @@ class WebServer:
         self, configuration: WebConfiguration, listener: StreamListener, metrics: MetricsSource | None = None
     ) -> None:
         self._configuration = configuration
-        page = None
+        page = certificate = None
         if configuration.metrics:
             if metrics is None:
                 raise ConfigurationError("[web]: metrics are wanted, and nobody counts")
             page = MetricsPage(configuration, metrics)
-        self._application = WebApplication(configuration, listener, page)
         self._tls = None
         if configuration.uses_tls:
             certificate = configuration.certificate or self_signed_certificate(configuration.state_dir)
             self._tls = server_context(certificate, configuration.key, keylog=configuration.tls_keylog)
             self._tls.set_alpn_protocols(["http/1.1"])
+        self._application = WebApplication(configuration, listener, page, host_names(configuration, certificate))
         self._connections: dict[WebConnection, None] = {}
         self._by_address: Counter[str] = Counter()
         self._stop_requested = trio.Event()

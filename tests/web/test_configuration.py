@@ -1,6 +1,10 @@
 """The table [web] and the options: what is taken, what is refused and how it is said."""
 
+import contextlib
+import ipaddress
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -8,8 +12,16 @@ from hypothesis import strategies as st
 
 from rdpprov.cli.configuration import Options, Table, configure
 from rdpprov.errors import ConfigurationError
+from rdpprov.security.certificates import make_self_signed, utc_now
 from rdpprov.web.configuration import WebConfiguration, WebLimits, is_loopback, normal_origin
-from rdpprov.web.origins import OriginRefusedError, check_origin, client_address
+from rdpprov.web.origins import (
+    HostRefusedError,
+    OriginRefusedError,
+    check_host,
+    check_origin,
+    client_address,
+    host_names,
+)
 
 STATE = Path("/nowhere")
 
@@ -33,6 +45,7 @@ def test_every_key_of_the_table_is_taken():
             "certificate": "a.pem",
             "key": "a.key",
             "tls_keylog": "keys",
+            "allowed_hosts": ["Desk.example.", "*.lan"],
             "origins": ["https://Desk.example", "http://desk.example:80"],
             "trusted_proxies": ["192.0.2.0/24", "::1"],
             "metrics": True,
@@ -43,6 +56,7 @@ def test_every_key_of_the_table_is_taken():
     assert (web.host, web.port, web.uses_tls) == ("0.0.0.0", 8443, True)
     assert (web.certificate, web.key, web.tls_keylog) == (Path("a.pem"), Path("a.key"), Path("keys"))
     assert web.origins == {"https://desk.example:443", "http://desk.example:80"}
+    assert web.allowed_hosts == {"desk.example", "*.lan"}
     assert [str(network) for network in web.trusted_proxies] == ["192.0.2.0/24", "::1/128"]
     assert (web.metrics, web.metrics_token_file) == (True, Path("token"))
     assert web.limits == WebLimits(websockets=3, silence=4.5)
@@ -62,6 +76,9 @@ def test_every_key_of_the_table_is_taken():
         ({"listen": "0.0.0.0:1", "origins": [1]}, "[web]: origins is [1], expected a list of texts"),
         ({"listen": "0.0.0.0:1", "origins": ["desk"]}, "[web]: origin 'desk', expected https://HOST or "),
         ({"listen": "0.0.0.0:1", "origins": ["https://a/b"]}, "[web]: origin 'https://a/b', expected https://HOST or "),
+        ({"listen": "0.0.0.0:1", "allowed_hosts": ["a:1"]}, "[web]: allowed_hosts: 'a:1', expected a name as desk."),
+        ({"listen": "0.0.0.0:1", "allowed_hosts": ["a.*"]}, "[web]: allowed_hosts: 'a.*', expected a name as desk."),
+        ({"listen": "0.0.0.0:1", "allowed_hosts": [""]}, "[web]: allowed_hosts: '', expected a name as desk."),
         ({"listen": "0.0.0.0:1", "trusted_proxies": ["192.0.2.1/24"]}, "[web]: trusted_proxies: 192.0.2.1/24 has host"),
         ({"listen": "0.0.0.0:1", "limits": {"ping": 0}}, "[web.limits]: ping is 0, expected a number, more than 0"),
         (
@@ -142,20 +159,78 @@ def test_any_text_is_an_origin_in_its_one_spelling_or_refused(text):
 def test_any_header_is_judged_without_failing(origin, host):
     configuration = WebConfiguration(host="127.0.0.1", port=1, state_dir=STATE)
     try:
-        check_origin(configuration, origin, host)
+        check_origin(configuration, host_names(configuration, None), origin, host)
     except OriginRefusedError:
         return
-    assert is_loopback(host.partition(":")[0])
+    assert _is_address_or_localhost(urlsplit(f"//{host}").hostname)
 
 
-def test_a_strangers_name_for_this_machine_is_no_origin_of_ours():
-    local = WebConfiguration(host="127.0.0.1", port=80, state_dir=STATE)
-    with pytest.raises(OriginRefusedError, match="of this machine only"):
-        check_origin(local, "http://rebound.example", "rebound.example")
+def _is_address_or_localhost(host):
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return is_loopback(host)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    path = tmp_path / "desk.pem"
+    path.write_bytes(make_self_signed(["Desk.example", "*.lan", "192.0.2.7"], now=utc_now()))
+    return path
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "192.0.2.7", "desk.internal"])
+@pytest.mark.parametrize("rebound", ["rebound.example", "example", "desk.example.org", "a.b.lan", "lan", "x.192.0.2.7"])
+def test_a_strangers_name_for_this_machine_is_no_origin_of_ours(host, rebound, certificate):
+    configuration = WebConfiguration(host=host, port=443, state_dir=STATE)
+    names = host_names(configuration, certificate)
+    for port in ("", ":443"):
+        with pytest.raises(OriginRefusedError, match="is not a name of this server: allowed_hosts in the table"):
+            check_origin(configuration, names, f"https://{rebound}", rebound + port)
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "name", "is_taken"),
+    [
+        ("0.0.0.0", {}, "192.0.2.99", True),
+        ("0.0.0.0", {}, "[2001:db8::1]", True),
+        ("0.0.0.0", {}, "localhost", True),
+        ("0.0.0.0", {}, "desk.example", True),
+        ("0.0.0.0", {}, "DESK.example.", True),
+        ("0.0.0.0", {}, "ann.lan", True),
+        ("0.0.0.0", {}, socket.gethostname(), True),
+        ("0.0.0.0", {"allowed_hosts": ["front.example"]}, "front.example", True),
+        ("0.0.0.0", {"allowed_hosts": ["front.example"]}, "192.0.2.99", True),
+        ("0.0.0.0", {"allowed_hosts": ["front.example"]}, "desk.example", False),
+        ("0.0.0.0", {"origins": ["https://front.example"]}, "front.example", True),
+        ("desk.internal", {}, "desk.internal", True),
+        ("127.0.0.1", {}, "localhost", True),
+        ("127.0.0.1", {}, "desk.example", False),
+        ("127.0.0.1", {"allowed_hosts": ["front.example"]}, "front.example", True),
+        ("0.0.0.0", {}, "[::1", False),
+        ("0.0.0.0", {}, "", False),
+    ],
+)
+def test_a_browser_reaches_it_by_addresses_and_its_own_names(certificate, host, options, name, is_taken):
+    names = host_names(WebConfiguration(host=host, port=443, state_dir=STATE, **options), certificate)
+    for port in ("", ":8443"):
+        with contextlib.nullcontext() if is_taken else pytest.raises(HostRefusedError):
+            check_host(names, name + port)
+
+
+def test_an_origin_needs_a_host():
     everywhere = WebConfiguration(host="0.0.0.0", port=443, state_dir=STATE)
-    check_origin(everywhere, "https://desk.example", "desk.example")
     with pytest.raises(OriginRefusedError, match="and no Host"):
-        check_origin(everywhere, "https://desk.example", None)
+        check_origin(everywhere, frozenset(), "https://desk.example", None)
+
+
+@given(st.text(max_size=50))
+def test_any_host_is_judged_without_failing(host):
+    try:
+        check_host(frozenset(), host)
+    except HostRefusedError:
+        return
+    assert _is_address_or_localhost(urlsplit(f"//{host}").hostname.rstrip("."))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import trio
 from rdpprov.security.certificates import self_signed_certificate
 from rdpprov.web.application import SECURITY_HEADERS
 from rdpprov.web.configuration import WebLimits
-from tests.web.support import EchoListener, exchange, send_for_ever, serving, trusting
+from tests.web.support import EchoListener, Refused, exchange, open_websocket, send_for_ever, serving, trusting
 
 STATIC = resources.files("rdpprov.web").joinpath("static")
 TEXTS = [file for file in STATIC.iterdir() if not file.name.startswith("novnc")]
@@ -71,6 +71,21 @@ async def test_every_answer_forbids_frames_scripts_and_requests_of_strangers(tmp
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert "unsafe" not in answer.headers["content-security-policy"]
     assert "server" not in answer.headers
+
+
+async def test_a_page_for_another_host_is_refused_with_the_reason(tmp_path):
+    """A name of a stranger's that means our address now: their page would be ours, for the browser."""
+    async with serving(EchoListener(), tmp_path, allowed_hosts=["desk.example"]) as web:
+        refused = await web.get("/", host="rebound.example")
+        assert refused.status == 421
+        reason = "'rebound.example' is not a name of this server: allowed_hosts in the table [web] has its names\n"
+        assert refused.text == reason
+        for host in ("desk.example", f"desk.example:{web.port}", f"localhost:{web.port}", "192.0.2.1"):
+            assert (await web.get("/", host=host)).status == 200
+        async with await web.connect() as stream:
+            with pytest.raises(Refused) as caught:
+                await open_websocket(stream, "rebound.example", "/websocket", [], {"origin": "http://rebound.example"})
+        assert caught.value.status == 403
 
 
 async def test_a_connection_serves_several_requests(tmp_path):
