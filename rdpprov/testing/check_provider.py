@@ -23,6 +23,7 @@ from typing import Any
 
 import attrs
 import structlog
+import trio
 
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.rcm.loader import load_protocol
@@ -161,7 +162,10 @@ async def check_provider(
             observer=observer,
         )
         with _listening_to_what_is_said(observer), observer.watching_the_loop(check.is_client_task):
-            unplayed = await _play(check)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(check.break_shields)
+                unplayed = await _play(check)
+                nursery.cancel_scope.cancel()
     _conclude(check)
     return Report(name, tuple(_result(rule, check, unplayed) for rule in RULES))
 

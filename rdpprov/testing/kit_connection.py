@@ -15,7 +15,15 @@ from rdpprov.api.structures import ClientData, PropertyData, PropertyValue, Sess
 from rdpprov.errinfo import ErrInfo
 from rdpprov.rcm.settings import Origin, requested_settings
 from rdpprov.testing.kit_run import CannotGoOnError, Guest, Run, is_coroutine
-from rdpprov.testing.kit_service import UNKNOWN_PROPERTY, Arrival, KitScreen, KitSink
+from rdpprov.testing.kit_service import (
+    UNKNOWN_PROPERTY,
+    Arrival,
+    KitScreen,
+    KitSink,
+    exits_are_errors,
+    shown,
+    told_by,
+)
 
 FIRST_SESSION = 4711
 SECOND_SESSION = 4712
@@ -157,7 +165,7 @@ class DrivenConnection:
             case "IsUserAllowedToLogon":
                 await call(connection.is_user_allowed_to_logon, self._session_id, self._user, "", self._user.name)
             case "SessionArbitrationEnumeration":
-                await call(connection.session_arbitration_enumeration, self._user, True, default=())
+                await self.arbitrate(single_session=True)
             case "LogonNotify":
                 await self.log_on()
 
@@ -169,6 +177,16 @@ class DrivenConnection:
     @property
     def _user(self) -> UserToken:
         return UserToken(self.run.kit.user, how="password")
+
+    async def arbitrate(self, *, single_session: bool) -> None:
+        """SessionArbitrationEnumeration."""
+        enumerate_sessions = self.connection.session_arbitration_enumeration
+        named = await self.run.call(enumerate_sessions, self._user, single_session, default=())
+        good = not isinstance(named, str | bytes) and all(
+            isinstance(session_id, int) and not isinstance(session_id, bool) for session_id in named
+        )
+        seen = f"SessionArbitrationEnumeration returned {shown(named)}, expected numbers of sessions"
+        self.run.findings.check("arbitration-names-sessions", good, seen)
 
     async def attach(self, session_id: int) -> None:
         """NotifySessionId."""
@@ -238,10 +256,11 @@ class DrivenConnection:
         if device is None:
             return
         try:
-            answer = getattr(device, method)(*args)
+            with self.run.kit.observer.calling(f"{type(device).__name__}.{method}"), exits_are_errors():
+                answer = getattr(device, method)(*args)
         except Exception as error:
             self.run.findings.require(
-                "devices-have-their-methods", False, f"{type(device).__name__}.{method} raised {error!r}"
+                "devices-have-their-methods", False, f"{type(device).__name__}.{method} raised {told_by(error)}"
             )
             return
         seen = f"{type(device).__name__}.{method} is async, expected a plain method"
@@ -250,7 +269,7 @@ class DrivenConnection:
     def _look_at_device(self, call: str, device: object, methods: tuple[str, ...]) -> None:
         if device is None:
             return
-        missing = [method for method in methods if not callable(getattr(device, method, None))]
+        missing = [method for method in methods if not callable(_part(device, method))]
         self.run.findings.require(
             "devices-have-their-methods",
             not missing,
@@ -264,7 +283,7 @@ class DrivenConnection:
             and all(isinstance(number, int) for number in monitors)
             and 0 <= monitors[1] < monitors[0]
         )
-        self.run.findings.check("monitor-data-fits", good, f"GetClientMonitorData returned {monitors!r}")
+        self.run.findings.check("monitor-data-fits", good, f"GetClientMonitorData returned {shown(monitors)}")
 
     # Queries
 
@@ -282,7 +301,7 @@ class DrivenConnection:
         elapsed = await call(connection.get_last_input_time, default=None, blame=rule, late=late, answers=types)
         if elapsed is not None:
             good = not isinstance(elapsed, bool) and elapsed >= 0
-            findings.check(types, good, f"GetLastInputTime returned {elapsed!r}{when}")
+            findings.check(types, good, f"GetLastInputTime returned {shown(elapsed)}{when}")
         elif status is not None:
             findings.check(types, True)
         await call(connection.query_property, UNKNOWN_PROPERTY, (), default=(), blame=rule, late=late)
@@ -292,7 +311,7 @@ class DrivenConnection:
             answer: object = await call(query, guid, question, default=UNANSWERED, blame=rule, late=late)
             if answer is not UNANSWERED:
                 good = isinstance(answer, Sequence) and all(isinstance(value, PropertyValue) for value in answer)
-                findings.check(types, good, f"{asked.name} was answered {answer!r}{when}")
+                findings.check(types, good, f"{asked.name} was answered {shown(answer)}{when}")
         for name, static in CHANNELS:
             await self.open_channel(name, static, rule, when, late)
 
@@ -300,7 +319,7 @@ class DrivenConnection:
         """CreateVirtualChannel, and close what comes."""
         call, create = self.run.call, self.connection.create_virtual_channel
         channel = await call(create, name, static, 0, default=None, blame=rule, late=late)
-        missing = [method for method in ("send_all", "receive_some", "aclose") if not hasattr(channel, method)]
+        missing = [method for method in ("send_all", "receive_some", "aclose") if not _part(channel, method)]
         what = f"CreateVirtualChannel returned a {type(channel).__name__} without {', '.join(missing)}{when}"
         if self.run.findings.check("channels-are-streams", channel is None or not missing, what) and channel:
             await call(channel.aclose, default=None, blame=rule, late=late)
@@ -349,6 +368,14 @@ class DrivenConnection:
     async def use(self) -> bool:
         """Let the client be used; whether it can."""
         return await self.guest.use(self.run.kit.patience)
+
+
+def _part(thing: object, name: str) -> object:
+    """An attribute of what a provider has given; None: it has none, or a property that fails."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
 
 
 async def arrived(run: Run, guest: Guest, rule: str = "on-connected-comes", why: str = "") -> DrivenConnection:

@@ -130,9 +130,11 @@ async def _has_rounds(driven: DrivenConnection) -> bool:
     """Send the first packet; whether this license connection exchanges any."""
     findings = driven.run.findings
     own = type(driven.license)
-    if getattr(driven.guest.client, "license_answers", None) is None:
-        why = "the client answers no license packets (license_answers)"
-    elif own.send_client_license is not AlwaysLicensed.send_client_license:
+    if own.send_client_license is AlwaysLicensed.send_client_license:
+        why = "the license connection is AlwaysLicensed"
+    elif getattr(driven.guest.client, "license_answers", None) is None:
+        why = "the check's client does not say what it answers to license packets (license_answers)"
+    else:
         is_there = True
 
         async def send_client_license(data: bytes) -> None:
@@ -148,8 +150,6 @@ async def _has_rounds(driven: DrivenConnection) -> bool:
         if is_there:
             return True
         why = "SendClientLicense is not implemented"
-    else:
-        why = "the license connection is AlwaysLicensed"
     for rule in (CARRIED, FAILS, ANSWERS):
         findings.passed.discard(rule)
         findings.does_not_apply(rule, why)

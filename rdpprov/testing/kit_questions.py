@@ -1,15 +1,12 @@
 """What a check asks a connection that is logged on: properties, channels, and the interfaces that not all have."""
 
 from rdpprov.api.connection import ProtocolConnection2
-from rdpprov.api.enums import LogonErrorRedirectorResponse
-from rdpprov.api.fast_reconnect import EnhancedFastReconnectArbitrator
-from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.properties import PROPERTIES
 from rdpprov.api.structures import PropertyValue, SerializedUserCredential
 from rdpprov.api.wddm import WddmIddProps, WddmIddProps1
 from rdpprov.errors import E_NOTIMPL, HResultError
-from rdpprov.testing.kit_connection import CHANNELS, FIRST_SESSION, QUESTIONS, SECOND_SESSION, DrivenConnection
-from rdpprov.testing.kit_service import REDIRECTOR_ANSWERS, UNKNOWN_PROPERTY
+from rdpprov.testing.kit_connection import CHANNELS, FIRST_SESSION, QUESTIONS, DrivenConnection
+from rdpprov.testing.kit_service import UNKNOWN_PROPERTY, shown, told_by
 from rdpprov.testing.kit_shadow import shadow
 
 LONG_CHANNELS = (("EIGHTLET", True), ("x" * 261, False))
@@ -21,7 +18,6 @@ async def ask_everything(driven: DrivenConnection) -> None:
     await _unknown_property(driven)
     await _properties(driven)
     await _channels(driven)
-    await _redirector(driven)
     await _optional_interfaces(driven)
     await shadow(driven)
 
@@ -32,11 +28,11 @@ async def _unknown_property(driven: DrivenConnection) -> None:
     try:
         answer = await driven.connection.query_property(UNKNOWN_PROPERTY, ())
     except HResultError as error:
-        findings.check(rule, error.hresult == E_NOTIMPL, f"it raised {error}")
+        findings.check(rule, error.hresult == E_NOTIMPL, f"QueryProperty raised {told_by(error)}, expected E_NOTIMPL")
     except Exception as error:
-        findings.check(rule, False, f"it raised {type(error).__name__}")
+        findings.check(rule, False, f"QueryProperty raised {told_by(error)}")
     else:
-        findings.check(rule, False, f"it returned {answer!r}")
+        findings.check(rule, False, f"QueryProperty returned {shown(answer)}, expected E_NOTIMPL")
 
 
 async def _properties(driven: DrivenConnection) -> None:
@@ -47,11 +43,14 @@ async def _properties(driven: DrivenConnection) -> None:
         answer = await driven.run.call(query, guid, question, default=None, blame="queries-at-any-step")
         if answer is None:
             continue
-        good = isinstance(answer, list | tuple) and all(isinstance(value, PropertyValue) for value in answer)
-        types = tuple(value.type for value in answer) if good else ()
-        wanted = ", ".join(kind.name for kind in asked.answer)
-        came = ", ".join(kind.name for kind in types) or repr(answer)
-        driven.run.findings.check(rule, types == asked.answer, f"{asked.name} was answered {came}, expected {wanted}")
+        seen = f"{asked.name} was answered {shown(answer)}"
+        if driven.run.findings.check(rule, isinstance(answer, list | tuple), seen):
+            try:
+                asked.unpack_answer(answer)
+            except HResultError as error:
+                driven.run.findings.check(rule, False, error.reason)
+            else:
+                driven.run.findings.check(rule, True)
 
 
 async def _channels(driven: DrivenConnection) -> None:
@@ -63,18 +62,6 @@ async def _channels(driven: DrivenConnection) -> None:
         channel = await call(connection.create_virtual_channel, name, static, 0, default=None, blame=rule)
         kind = "static" if static else "dynamic"
         findings.check(rule, channel is None, f"CreateVirtualChannel took a {kind} name of {len(name)} characters")
-
-
-async def _redirector(driven: DrivenConnection) -> None:
-    redirector = driven.redirector
-    if not isinstance(redirector, LogonErrorRedirector):
-        return
-    rule = "redirector-answers"
-    await driven.run.call(redirector.on_begin_painting, default=None)
-    for method, args in REDIRECTOR_ANSWERS:
-        response = await driven.run.call(getattr(redirector, method), *args, blame=rule)
-        good = response is not LogonErrorRedirectorResponse.INVALID
-        driven.run.findings.check(rule, good, f"{method} returned INVALID")
 
 
 async def _optional_interfaces(driven: DrivenConnection) -> None:
@@ -89,15 +76,13 @@ async def _optional_interfaces(driven: DrivenConnection) -> None:
             credential is None or isinstance(credential, SerializedUserCredential),
             f"GetSerializedUserCredential returned {type(credential).__name__}",
         )
-    if isinstance(connection, EnhancedFastReconnectArbitrator):
-        offered = [FIRST_SESSION, SECOND_SESSION]
-        chosen = await call(connection.get_session_for_enhanced_fast_reconnect, offered, default=None, blame=rule)
-        findings.check(
-            rule,
-            chosen is None or chosen in offered,
-            f"GetSessionForEnhancedFastReconnect chose {chosen!r}, which was not offered",
-        )
     if isinstance(connection, WddmIddProps | WddmIddProps1):
         hardware_id = await call(connection.get_hardware_id, default=None, blame=rule)
         is_text = hardware_id is None or isinstance(hardware_id, str)
-        findings.check(rule, is_text, f"GetHardwareId returned {hardware_id!r}")
+        findings.check(rule, is_text, f"GetHardwareId returned {shown(hardware_id)}")
+        driver: object = "ROOT\\DISPLAY\\0000" if isinstance(connection, WddmIddProps1) else 42
+        await call(connection.on_driver_load, FIRST_SESSION, driver, default=None, blame=rule)
+        await call(connection.on_driver_unload, FIRST_SESSION, default=None, blame=rule)
+    if isinstance(connection, WddmIddProps):
+        for is_on in (True, False):
+            await call(connection.enable_wddm_idd, is_on, default=None, blame=rule)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import numpy as np
@@ -27,6 +27,9 @@ from rdpprov.api.settings import ProtocolSettings
 from rdpprov.api.structures import ConnectionSettings, Settings, SmallRect, UserCredential
 from rdpprov.errors import E_ACCESSDENIED, HResultError
 from rdpprov.rcm.settings import merge
+
+MOST_SHOWN: Final = 200
+"""Characters of a provider's own words that a finding repeats."""
 
 
 class KitAuthenticator:
@@ -56,11 +59,13 @@ class KitAuthenticator:
 
 
 class KitSettings(ProtocolSettings):
-    """The service's settings object: the listener's options, and no policies."""
+    """The service's settings object: the listener's options, and the policies that the check has set last."""
 
     def __init__(self, options: Mapping[str, object], authenticator: KitAuthenticator) -> None:
         self._options = options
         self._authenticator = authenticator
+        self.in_force: dict[SettingType, Settings] = {}
+        """What NotifySettingsChange has told, by its kind."""
 
     def get_settings(
         self,
@@ -69,8 +74,8 @@ class KitSettings(ProtocolSettings):
         *,
         user: UserToken | None = None,
     ) -> Settings:
-        """IWRdsProtocolSettings.GetSettings: none are set."""
-        return Settings(setting_type=setting_type)
+        """IWRdsProtocolSettings.GetSettings: as it has been told; the same for every user."""
+        return self.in_force.get(setting_type, Settings(setting_type=setting_type))
 
     def merge_settings(
         self,
@@ -253,6 +258,8 @@ class Observer:
         """Callbacks made from inside a call."""
         self.open_calls: dict[trio.lowlevel.Task, str] = {}
         """What the service is calling at the moment, by the task that does."""
+        self._nurseries_before: dict[trio.lowlevel.Task, list[trio.Nursery]] = {}
+        """Those of such a task that are not the call's own."""
         self.blockades: list[str] = []
         self._blocked = blocked
 
@@ -279,19 +286,32 @@ class Observer:
 
     def called_back(self, call: str) -> None:
         """The provider calls the service."""
-        inside = self.open_calls.get(trio.lowlevel.current_task())
+        inside = self._call_around(trio.lowlevel.current_task())
         if inside is not None:
             self.inside_calls.append(f"{call} inside {inside}")
+
+    def _call_around(self, task: trio.lowlevel.Task) -> str | None:
+        """The call in which a task runs, or whose nursery waits for it; None: it runs beside all calls."""
+        if task in self.open_calls:
+            return self.open_calls[task]
+        nursery = task.parent_nursery
+        while nursery is not None:
+            parent = nursery.parent_task
+            if parent in self.open_calls and nursery not in self._nurseries_before[parent]:
+                return f"a nursery of {self.open_calls[parent]}, which waits for it"
+            nursery = parent.parent_nursery
+        return None
 
     @contextmanager
     def calling(self, call: str) -> Iterator[None]:
         """The service calls the provider."""
         task = trio.lowlevel.current_task()
         self.open_calls[task] = call
+        self._nurseries_before[task] = list(task.child_nurseries)
         try:
             yield
         finally:
-            del self.open_calls[task]
+            del self.open_calls[task], self._nurseries_before[task]
 
     @contextmanager
     def watching_the_loop(self, is_ours: Callable[[trio.lowlevel.Task], bool]) -> Iterator[None]:
@@ -300,7 +320,7 @@ class Observer:
         Args:
             is_ours: tells the check's own clients, whose slowness is not the provider's.
         """
-        watch = _LoopWatch(self._blocked, is_ours, lambda: next(reversed(self.open_calls.values()), ""))
+        watch = _LoopWatch(self._blocked, is_ours, lambda task: self.open_calls.get(task, ""))
         trio.lowlevel.add_instrument(watch)
         thread = threading.Thread(target=watch.run, name="rdpprov check watch", daemon=True)
         thread.start()
@@ -316,7 +336,12 @@ class Observer:
 class _LoopWatch(trio.abc.Instrument):
     """A thread that looks how long the current step of the event loop has been going on."""
 
-    def __init__(self, limit: float, is_ours: Callable[[trio.lowlevel.Task], bool], call: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        limit: float,
+        is_ours: Callable[[trio.lowlevel.Task], bool],
+        call: Callable[[trio.lowlevel.Task], str],
+    ) -> None:
         self.stopped = threading.Event()
         self.blockades: list[str] = []
         self._limit = limit
@@ -343,13 +368,63 @@ class _LoopWatch(trio.abc.Instrument):
             frame = sys._current_frames().get(self._thread)
             if frame is not None and self._step is step:
                 reported = step
-                call = self._call()
+                call = self._call(step[1])
                 self.blockades.append(f"{'during ' + call if call else 'in a task of its own'}, at {_place(frame)}")
 
 
 def _place(frame: FrameType) -> str:
     """Where code stands, for people: the innermost frame and its line."""
     return f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
+
+
+def shown(value: object) -> str:
+    """Anything that a provider has given, for people: not too long, and whatever its ``__repr__`` does."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"{type(value).__name__} whose __repr__ fails"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+def told_by(error: BaseException) -> str:
+    """An exception of a provider's, for people: its type, its words and where it was raised."""
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    said = f": {words[:MOST_SHOWN]}" if words else ""
+    return f"{type(error).__name__}{said}, at {place_of(error)}"
+
+
+class ExitError(Exception):
+    """A provider that ends the process: with it, the service and everybody's connections would end."""
+
+
+@contextmanager
+def exits_are_errors() -> Iterator[None]:
+    """Make an exception of ``sys.exit()``, so that a check can tell of it rather than end.
+
+    Raises:
+        ExitError: the block wanted to exit, itself or in a nursery's task.
+    """
+    try:
+        yield
+    except (SystemExit, BaseExceptionGroup) as error:
+        exits = error if isinstance(error, SystemExit) else _exit_in(error)
+        if exits is None:
+            raise
+        raise ExitError(f"sys.exit({exits.code!r})").with_traceback(exits.__traceback__) from None
+
+
+def _exit_in(group: BaseExceptionGroup[BaseException]) -> SystemExit | None:
+    """The first of a group, unless something is in it that must not be stopped: Cancelled, KeyboardInterrupt."""
+    if group.split((Exception, SystemExit))[1] is not None:
+        return None
+    for error in group.exceptions:
+        found = _exit_in(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, SystemExit):
+            return found
+    return None
 
 
 def place_of(error: BaseException) -> str:
@@ -417,12 +492,5 @@ class KitListenerCallback(ProtocolListenerCallback):
         self._arrived(arrival)
         return arrival.callback
 
-
-REDIRECTOR_ANSWERS: Sequence[tuple[str, tuple[object, ...]]] = (
-    ("redirect_status", ("Please wait",)),
-    ("redirect_message", ("Log on", "The password has expired.", 0x10)),
-    ("redirect_logon_error", (0xC000006D, 0, "Log on", "The user name or password is incorrect.", 0x10)),
-)
-"""What a redirector is asked."""
 
 UNKNOWN_PROPERTY = uuid.UUID("5c1d3a51-0000-4000-8000-00000000dead")

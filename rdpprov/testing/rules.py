@@ -95,9 +95,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no-callback-inside-a-call",
         "Inside a method that the service called, nothing of the service is called: not OnReady, BrokenConnection, "
-        "StopScreenUpdates, RedrawWindow.",
+        "StopScreenUpdates, RedrawWindow; nor in a nursery that the method waits for.",
         f"{_NO_RDS_CALLS}; {_CALLBACK}stopscreenupdates; {_CALLBACK}redrawwindow",
-        "every callback is compared with the calls that are open in the same task",
+        "every callback is compared with the calls that are open, in its own task and in those that wait for it",
         "let a task of the provider's own make the callback, and do not wait for it",
     ),
     # Start and stop
@@ -120,7 +120,7 @@ RULES: tuple[Rule, ...] = (
         "After started() a client connects at once.",
         "rdpprov.api.ProtocolListener.start_listen",
         "a TCP connection to each of bound_addresses, right after started()",
-        "bind and listen before started(); set bound_addresses before it, too",
+        "bind and listen before started(); set bound_addresses before it, too: pairs of host and port",
         _SOCKET,
     ),
     Rule(
@@ -155,8 +155,15 @@ RULES: tuple[Rule, ...] = (
         "manager-takes-settings-changes",
         "NotifySettingsChange comes while listeners listen, for machine, user and account.",
         f"{_MANAGER}notifysettingschange",
-        "the three kinds, with a policy set",
-        "take what concerns you, ignore the rest",
+        "the three kinds, with policies of every status: enabled, disabled, not configured, not applicable",
+        "take what concerns you, ignore the rest; only with SettingStatus.ENABLED a value counts",
+    ),
+    Rule(
+        "settings-changes-keep-clients",
+        "NotifySettingsChange comes while clients are logged on, and they stay and can be used.",
+        f"{_MANAGER}notifysettingschange; rdpprov.rcm.policies",
+        "policies are set and taken back while a client is logged on; then it is asked and used",
+        "let new policies hold from here on; what a logged-on client loses by them, the service sees to",
     ),
     Rule(
         "stop-listen-returns",
@@ -296,6 +303,31 @@ RULES: tuple[Rule, ...] = (
         f"{_CONNECTION}getclientmonitordata; rdpprov.api.ProtocolConnection.get_client_monitor_data",
         "it is called in the sequence",
         "return (count, primary) with 0 <= primary < count",
+    ),
+    Rule(
+        "arbitration-names-sessions",
+        "SessionArbitrationEnumeration returns numbers of sessions, or raises an HRESULT, whatever its flag is.",
+        f"{_CONNECTION}sessionarbitrationenumeration; [provider_api 14.1]",
+        "it is called in the sequence, with single_session_per_user_enabled True and False",
+        "return a sequence of int; raise NotImplementedByProvider to let the service choose",
+    ),
+    Rule(
+        "fast-reconnect-choice-is-offered",
+        "GetSessionForEnhancedFastReconnect returns a session that it is given, or None, or raises an HRESULT.",
+        "nf-wtsprotocol-iwrdsenhancedfastreconnectarbitrator-getsessionforenhancedfastreconnect; "
+        "rdpprov.rcm.fast_reconnect",
+        "three different offers, before NotifySessionId and after IsUserAllowedToLogon",
+        "choose among session_id_array only: what you remember may be gone, or another user's",
+        "a connection that is an EnhancedFastReconnectArbitrator",
+    ),
+    Rule(
+        "fast-reconnect-is-more-than-announced",
+        "Who answers PROPERTY_TYPE_GET_FAST_RECONNECT with BASIC implements AuthenticateClientToSession, with ENHANCED "
+        "GetSessionForEnhancedFastReconnect.",
+        f"{_CONNECTION}queryproperty; [provider_api 13]: a client was bound to a hidden session",
+        "the property is asked for, and the connection's class looked at",
+        "answer OFF, or NotImplementedByProvider, until the other method is there",
+        "a provider that answers PROPERTY_TYPE_GET_FAST_RECONNECT",
     ),
     Rule(
         "license-connection-is-given",
@@ -473,7 +505,7 @@ RULES: tuple[Rule, ...] = (
         f"{_CONNECTION}getprotocolstatus; {_CONNECTION}getlastinputtime; {_CONNECTION}queryproperty",
         "all of them after each step",
         "raise NotImplementedByProvider where there is no answer yet; never return None or a number that stands for it",
-        "a provider that answers one",
+        "a provider that answers one of them",
     ),
     Rule(
         "queries-outlive-the-client",
@@ -488,7 +520,7 @@ RULES: tuple[Rule, ...] = (
         f"{_CONNECTION}getlastinputtime",
         "it is asked after the client was used",
         "return int((now - last_input) * 1000)",
-        f"a provider that implements it, and {_USE}",
+        f"a provider with GetLastInputTime, and {_USE}",
     ),
     Rule(
         "unknown-property-is-not-implemented",
@@ -499,11 +531,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "property-answers-have-their-types",
-        "The answer to a documented property has the documented number and types of values.",
+        "The answer to a documented property has the documented number and types of values, which mean something.",
         f"{_CONNECTION}queryproperty",
         "every documented property, asked as its page says",
-        "return PropertyValue with an int, a str or bytes as the property's page says",
-        "a provider that answers one",
+        "return what the property's own pack_answer makes, see rdpprov.api.properties",
+        "a provider that answers a documented property",
     ),
     Rule(
         "channels-are-streams",
@@ -516,16 +548,33 @@ RULES: tuple[Rule, ...] = (
         "redirector-answers",
         "Every method of a redirector returns a LogonErrorRedirectorResponse other than INVALID.",
         "ne-wtsdefs-wts_logon_error_redirector_response",
-        "each method is called once",
+        "every method, after NotifyCommandProcessCreated: there the logon desktop is at work",
         "return NOT_HANDLED where you do nothing",
         "a provider with a redirector",
     ),
     Rule(
+        "redirector-takes-any-status",
+        "RedirectLogonError takes any status and sub-status, also once IsUserAllowedToLogon has been asked.",
+        "nf-wtsprotocol-iwrdsprotocollogonerrorredirector-redirectlogonerror; rdpprov.rcm.logon_errors",
+        "every status that the page lists, those that the service tells beside them, and one that nobody knows",
+        "return NOT_HANDLED for what you do not know",
+        "a provider with a redirector",
+    ),
+    Rule(
+        "connection-settings-answer",
+        "GetConnectionSetting answers with a PropertyValue, SetConnectionSetting takes one of the right type; all else "
+        "is an HRESULT, and E_NOTIMPL for a GUID that is not known.",
+        "rdpprov.api.ProtocolConnectionSettings (no page describes it)",
+        "every documented property is set and asked for, before the logon and after it; wrong types; an unknown GUID",
+        "raise NotImplementedByProvider for a GUID that you do not know, HResultError(..., E_INVALIDARG) for a wrong "
+        "type",
+        "a connection that is a ProtocolConnectionSettings",
+    ),
+    Rule(
         "optional-interfaces-answer",
-        "Interfaces that a connection has beside its own (Connection2, the fast reconnect arbitrator, WDDM properties) "
-        "and its shadow connection answer with their types, or with an HRESULT; a chosen session is an offered one.",
-        "nn-wtsprotocol-iwrdsprotocolconnection2; nn-wtsprotocol-iwrdsenhancedfastreconnectarbitrator; "
-        f"{_CONNECTION}getshadowconnection",
+        "Interfaces that a connection has beside its own (Connection2, WDDM properties, RemoteFX graphics) and its "
+        "shadow connection answer with their types, or with an HRESULT.",
+        f"nn-wtsprotocol-iwrdsprotocolconnection2; nn-wtsprotocol-iwrdswddmiddprops; {_CONNECTION}getshadowconnection",
         "the questions of each interface that the connection is an instance of",
         "return what the base class's annotation says; do not derive from an interface that you do not mean",
     ),

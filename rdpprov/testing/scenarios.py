@@ -7,20 +7,24 @@ that is marked as a foundation nothing more is played if it could not end: what 
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import attrs
 import trio
 
-from rdpprov.api.enums import ListenerSettingLevel, RcmDrainState, RcmServiceState, SettingType
-from rdpprov.api.structures import NULL_GUID, ListenerSettings, ServiceState, SessionId
+from rdpprov.api.enums import ListenerSettingLevel, RcmDrainState, RcmServiceState, SettingStatus, SettingType
+from rdpprov.api.structures import NULL_GUID, ListenerSettings, ServiceState, SessionId, Setting
 from rdpprov.errinfo import ErrInfo
 from rdpprov.testing.kit_connection import FIRST_SESSION, POLICIES, SECOND_SESSION, STEPS, DrivenConnection, arrived
 from rdpprov.testing.kit_licensing import licensing_client_goes, licensing_rounds, licensing_rounds_fail
+from rdpprov.testing.kit_places import ask_in_place
 from rdpprov.testing.kit_questions import ask_everything
 from rdpprov.testing.kit_run import CannotGoOnError, Check, Guest, Run, running
 from rdpprov.testing.real_service import real_service
 
 UNKNOWN_CODES = (0, int(ErrInfo.ERRINFO_LOGOFF_BY_USER), 0xDEADBEEF, 0xFFFFFFFF)
+LIMITED = ("disable_clip", "disable_cdm", "disable_cpm", "reset_broken", "max_idle_time", "max_connect_time")
+"""The policies that a check sets."""
 SESSION_EVENTS = (*range(1, 0xC), 0xF, 999)
 
 
@@ -49,10 +53,8 @@ async def start_and_stop(check: Check) -> None:
         for event in SESSION_EVENTS:
             rule = "manager-takes-any-session-event"
             await run.call(manager.notify_session_state_change, session, event, default=None, blame=rule)
-        for kind in (SettingType.MACHINE, SettingType.USER, SettingType.SAM):
-            settings = attrs.evolve(POLICIES, setting_type=kind)
-            rule = "manager-takes-settings-changes"
-            await run.call(manager.notify_settings_change, settings, default=None, blame=rule)
+        for status in SettingStatus:
+            await _settings_change(run, "manager-takes-settings-changes", status)
         await run.call(manager.notify_session_of_service_stop, session, default=None)
         await _unknown_levels(run)
         await _listens(run)
@@ -60,6 +62,40 @@ async def start_and_stop(check: Check) -> None:
     async with running(check, starting="starts-again") as run:
         await _listens(run, "starts-again")
     check.findings.check("starts-again", True)
+
+
+async def _settings_change(run: Run, rule: str, status: SettingStatus) -> None:
+    """NotifySettingsChange of each kind; only with one status the values count."""
+    for kind in (SettingType.MACHINE, SettingType.USER, SettingType.SAM):
+        policies: dict[str, Any] = {name: Setting(status, getattr(POLICIES, name).value) for name in LIMITED}
+        settings = attrs.evolve(POLICIES, setting_type=kind, **policies)
+        run.settings.in_force[kind] = settings
+        await run.call(run.manager.notify_settings_change, settings, default=None, blame=rule)
+
+
+async def settings_change(check: Check) -> None:
+    """Policies that come and go while a client is logged on."""
+    rule = "settings-changes-keep-clients"
+    async with running(check) as run, run.guest() as guest:
+        driven = await arrived(run, guest)
+        await driven.walk()
+        for status in (SettingStatus.ENABLED, SettingStatus.NOTCONFIGURED):
+            await _settings_change(run, rule, status)
+            await trio.sleep(check.settle)
+            driven.still_there(rule, "by NotifySettingsChange")
+            await driven.ask(rule, " after NotifySettingsChange")
+        await _stays_useful(driven, rule, "after NotifySettingsChange")
+        check.findings.check(rule, True)
+        await driven.leave()
+
+
+async def _stays_useful(driven: DrivenConnection, rule: str, when: str) -> None:
+    """Whether a client's input still arrives, where it has before."""
+    if "input-reaches-the-session" in driven.run.findings.passed and await driven.use():
+        assert driven.sink is not None
+        reaches = bool(driven.sink.events) or not driven.has_input
+        driven.run.findings.check(rule, reaches, f"its input does not arrive any more, {when}")
+    driven.still_there(rule, when)
 
 
 async def _unknown_levels(run: Run) -> None:
@@ -73,7 +109,7 @@ async def _listens(run: Run, rule: str = "started-means-listening") -> None:
     """Whether a client can connect at once."""
     run.blamed_for_the_listener = "bad-clients-cost-only-themselves"
     for listening in run.listenings:
-        for address in listening.listener.bound_addresses:
+        for address in listening.addresses:
             try:
                 with trio.fail_after(run.kit.patience):
                     stream = await trio.open_tcp_stream(*address)
@@ -96,7 +132,12 @@ async def first_connection(check: Check) -> None:
     """One client, from its arrival to Close, and everything that may be asked of it."""
     async with running(check) as run, run.guest() as guest:
         driven = await arrived(run, guest)
-        await driven.walk(after_step=driven.query)
+
+        async def ask(step: str) -> None:
+            await driven.query(step)
+            await ask_in_place(driven, step)
+
+        await driven.walk(after_step=ask)
         driven.still_there("broken-connection-only-then", "while the client was there")
         await trio.sleep(check.settle)
         driven.still_there("broken-connection-only-then", "while the client was there")
@@ -313,11 +354,7 @@ async def two_clients(check: Check) -> None:
         await trio.sleep(check.settle)
         first.still_there(rule, "when another connection was closed")
         await first.query(STEPS[-1])
-        if "input-reaches-the-session" in check.findings.passed and await first.use():
-            assert first.sink is not None
-            reaches = bool(first.sink.events) or not first.has_input
-            check.findings.check(rule, reaches, "its input does not arrive any more, after another was closed")
-        first.still_there(rule, "when another connection was closed")
+        await _stays_useful(first, rule, "when another connection was closed")
         check.findings.check(rule, True)
         await first.leave()
 
@@ -395,6 +432,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario(start_and_stop, is_foundation=True),
     Scenario(first_connection, is_foundation=True),
     Scenario(reconnect),
+    Scenario(settings_change),
     Scenario(client_leaves),
     Scenario(asked_while_leaving),
     Scenario(licensing_fails),

@@ -5,12 +5,16 @@ Each is the minimal provider with one of its classes replaced by a subclass in w
 
 import logging
 import os
+import sys
 import time
+from contextlib import suppress
 
 import trio
 
 from rdpprov import api
-from rdpprov.api.enums import LogonErrorRedirectorResponse, RcmDrainState, SettingType
+from rdpprov.api.enums import FastReconnectMode, LogonErrorRedirectorResponse, RcmDrainState, SettingType
+from rdpprov.api.identity import NtStatus
+from rdpprov.api.properties import CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED, PROPERTY_TYPE_GET_FAST_RECONNECT
 from rdpprov.errors import E_FAIL
 from tests.testing.minimal_provider import (
     Channel,
@@ -120,6 +124,58 @@ class RedrawsInsideACall(Connection):
         self.callback.redraw_window()
 
 
+class RedrawsInANurseryInsideACall(Connection):
+    async def redraw(self):
+        self.callback.redraw_window()
+
+    async def connect_notify(self, session_id):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.redraw)
+
+
+class ClosesForEver(Connection):
+    async def close(self):
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+
+
+class SwallowsCancelled(Connection):
+    async def get_client_data(self):
+        with suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        return await super().get_client_data()
+
+
+class Exits(Connection):
+    async def get_client_data(self):
+        async with trio.open_nursery():
+            sys.exit(3)
+
+
+class ExitsInATask(Connection):
+    async def introduce(self):
+        sys.exit(3)
+
+
+class SaysMoreThanAddresses(Listener):
+    @property
+    def bound_addresses(self):
+        return [(host, port, 0, 0) for host, port in self.bound]
+
+    @bound_addresses.setter
+    def bound_addresses(self, addresses):
+        self.bound = addresses
+
+
+class HasNoWords(Connection):
+    class Answer:
+        def __repr__(self):
+            raise ValueError("no words")
+
+    async def query_property(self, query_type, entries_in=()):
+        return self.Answer()
+
+
 # Start and stop
 
 
@@ -176,6 +232,23 @@ class KnowsOnlyTheMachine(MinimalManager):
     async def notify_settings_change(self, settings):
         if settings.setting_type is not SettingType.MACHINE:
             raise ValueError(settings.setting_type)
+
+
+@breaks("settings-changes-keep-clients")
+class DropsClientsAtAChange(MinimalManager):
+    """A client that has logged on under other policies has to log on anew."""
+
+    class make_listener(Listener):  # noqa: N801 - a factory
+        class make_connection(Connection):  # noqa: N801 - a factory
+            logged_on = []  # noqa: RUF012 - for all
+
+            async def logon_notify(self, user, user_name, domain_name, session_id, settings):
+                self.logged_on.append(self)
+                return await super().logon_notify(user, user_name, domain_name, session_id, settings)
+
+    async def notify_settings_change(self, settings):
+        for connection in self.make_listener.make_connection.logged_on:
+            connection.over.set()
 
 
 @breaks("stop-listen-returns")
@@ -352,6 +425,33 @@ class AcceptsNobody(Connection):
 class CountsMonitorsFromOne(Connection):
     async def get_client_monitor_data(self):
         return 1, 1
+
+
+@breaks("arbitration-names-sessions")
+class NamesSessionsInWords(Connection):
+    async def session_arbitration_enumeration(self, user, single_session_per_user_enabled):
+        if single_session_per_user_enabled:
+            raise api.NotImplementedByProvider("SessionArbitrationEnumeration")
+        return f"all of {user.name}"
+
+
+@breaks("fast-reconnect-choice-is-offered")
+class RemembersItsSession(Connection):
+    async def get_session_for_enhanced_fast_reconnect(self, session_id_array):
+        return 17
+
+
+@breaks("fast-reconnect-is-more-than-announced")
+class AnnouncesBasicReconnects(Connection):
+    async def query_property(self, query_type, entries_in=()):
+        await super().query_property(query_type, entries_in)
+        return PROPERTY_TYPE_GET_FAST_RECONNECT.pack_answer(FastReconnectMode.BASIC)
+
+
+class AnnouncesEnhancedReconnects(Connection):
+    get_session_for_enhanced_fast_reconnect = (
+        api.EnhancedFastReconnectArbitrator.get_session_for_enhanced_fast_reconnect
+    )
 
 
 @breaks("license-connection-is-given")
@@ -629,6 +729,25 @@ class RedirectsNothing(Connection):
     class make_redirector(Redirector):  # noqa: N801 - a factory
         async def redirect_message(self, caption, message, message_type):
             return LogonErrorRedirectorResponse.INVALID
+
+
+@breaks("redirector-takes-any-status")
+class LooksStatusesUp(Connection):
+    class make_redirector(Redirector):  # noqa: N801 - a factory
+        async def redirect_logon_error(self, status, substatus, caption, message, message_type):
+            NtStatus(status)
+            return LogonErrorRedirectorResponse.NOT_HANDLED
+
+
+@breaks("connection-settings-answer")
+class LooksSettingsUp(Connection):
+    async def get_connection_setting(self, property_id):
+        return {CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED.guid: self.blinks_not}[property_id]
+
+
+class TakesAnySetting(Connection):
+    async def set_connection_setting(self, property_id, value):
+        self.blinks_not = value
 
 
 @breaks("optional-interfaces-answer")

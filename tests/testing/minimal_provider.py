@@ -10,8 +10,8 @@ import trio
 
 from rdpprov import api
 from rdpprov.api.devices import UnicodeKey
-from rdpprov.api.enums import FastReconnectMode, ListenerSettingLevel, LogonErrorRedirectorResponse
-from rdpprov.api.properties import PROPERTY_TYPE_GET_FAST_RECONNECT
+from rdpprov.api.enums import FastReconnectMode, ListenerSettingLevel, LogonErrorRedirectorResponse, ValueType
+from rdpprov.api.properties import CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED, PROPERTY_TYPE_GET_FAST_RECONNECT
 from rdpprov.api.structures import ProtocolStatus
 from rdpprov.errors import E_INVALIDARG
 
@@ -102,7 +102,7 @@ class Channel:
         pass
 
 
-class Connection(api.ProtocolConnection):
+class Connection(api.ProtocolConnection, api.EnhancedFastReconnectArbitrator, api.ProtocolConnectionSettings):
     make_license = License
     make_redirector = Redirector
     make_channel = Channel
@@ -115,6 +115,7 @@ class Connection(api.ProtocolConnection):
         self.display = Display()
         self.session_id = None
         self.last_input = trio.current_time()
+        self.blinks_not = api.PropertyValue(0)
         self.to_say, self.said = trio.open_memory_channel(100)
         self.license_came, self.licenses = trio.open_memory_channel(10)
         self.over = trio.Event()
@@ -241,8 +242,23 @@ class Connection(api.ProtocolConnection):
 
     async def query_property(self, query_type, entries_in=()):
         if query_type == PROPERTY_TYPE_GET_FAST_RECONNECT.guid:
-            return PROPERTY_TYPE_GET_FAST_RECONNECT.pack_answer(FastReconnectMode.OFF)
+            return PROPERTY_TYPE_GET_FAST_RECONNECT.pack_answer(FastReconnectMode.ENHANCED)
         raise api.NotImplementedByProvider("QueryProperty")
+
+    async def get_session_for_enhanced_fast_reconnect(self, session_id_array):
+        return session_id_array[0]
+
+    async def get_connection_setting(self, property_id):
+        if property_id != CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED.guid:
+            raise api.NotImplementedByProvider("GetConnectionSetting")
+        return self.blinks_not
+
+    async def set_connection_setting(self, property_id, value):
+        if property_id != CONNECTION_PROPERTY_CURSOR_BLINK_DISABLED.guid:
+            raise api.NotImplementedByProvider("SetConnectionSetting")
+        if value.type is not ValueType.ULONG:
+            raise api.HResultError("the cursor blinks, or not", E_INVALIDARG)
+        self.blinks_not = value
 
     async def create_virtual_channel(self, endpoint_name, static, requested_priority):
         if len(endpoint_name) > (7 if static else 260):

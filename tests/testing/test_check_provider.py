@@ -15,7 +15,16 @@ from rdpprov.testing.known_clients import RDP, RFB
 from rdpprov.testing.rules import BY_NAME, RULES
 from tests.testing.broken_providers import (
     BROKEN,
+    AnnouncesEnhancedReconnects,
+    ClosesForEver,
+    Exits,
+    ExitsInATask,
     ForgetsItsSocket,
+    HasNoWords,
+    RedrawsInANurseryInsideACall,
+    SaysMoreThanAddresses,
+    SwallowsCancelled,
+    TakesAnySetting,
     TracesFields,
     TracesHalves,
     TracesWideBytes,
@@ -24,6 +33,8 @@ from tests.testing.broken_providers import (
 from tests.testing.minimal_provider import MinimalManager
 
 PATIENCE = 1.0
+REAL_PATIENCE = 2.0
+"""Of providers that give a client which reads nothing some seconds for a goodbye."""
 
 # A mistake may be seen from two sides. Who it is, and the other side.
 ALSO = {
@@ -33,8 +44,8 @@ ALSO = {
 }
 
 
-def check(provider, client=None, **more):
-    return trio.run(lambda: check_provider(provider, client, patience=PATIENCE, **more))
+def check(provider, client=None, patience=PATIENCE):
+    return trio.run(lambda: check_provider(provider, client, patience=patience))
 
 
 def test_the_minimal_provider_passes_every_rule(capfd):
@@ -95,6 +106,27 @@ def test_a_password_is_found_in_a_trace_however_it_stands_there(broken, where):
     assert report.of("secrets-are-not-traced").seen == (f"the client's password was in {where}",)
 
 
+@pytest.mark.parametrize(
+    ("broken", "rule", "seen"),
+    [
+        (AnnouncesEnhancedReconnects, "fast-reconnect-is-more-than-announced", "the answer is ENHANCED"),
+        (TakesAnySetting, "connection-settings-answer", "SetConnectionSetting took"),
+        (RedrawsInANurseryInsideACall, "no-callback-inside-a-call", "RedrawWindow inside a nursery of ConnectNotify"),
+        (ClosesForEver, "close-returns", "did not return within 2 s, and had to be taken out of a shield"),
+        (SwallowsCancelled, "calls-return", "GetClientData did not return within 1 s"),
+        (Exits, "failures-are-hresults", "GetClientData raised ExitError: sys.exit(3), at get_client_data"),
+        (ExitsInATask, "bad-clients-cost-only-themselves", "start_listen raised ExitError: sys.exit(3), at introduce"),
+        (SaysMoreThanAddresses, "started-means-listening", "expected a sequence of (host, port)"),
+        (HasNoWords, "unknown-property-is-not-implemented", "returned Answer whose __repr__ fails"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_odd_is_told_as_well(broken, rule, seen):
+    report = check(manager_of(broken))
+    assert rule in report.failed, report.to_text()
+    assert any(seen in each for each in report.of(rule).seen), report.to_text()
+
+
 def test_the_line_protocol_conforms():
     report = check("examples.line_protocol:LineManager")
     assert report.is_good, report.to_text()
@@ -103,14 +135,14 @@ def test_the_line_protocol_conforms():
 
 
 def test_the_rdp_provider_conforms():
-    report = check(RdpManager, RDP)
+    report = check(RdpManager, RDP, REAL_PATIENCE)
     assert report.is_good, report.to_text()
     assert len(report.named(Status.PASSED)) > 50
     assert "session-id-is-the-last-one" in report.named(Status.PASSED)
 
 
 def test_the_rfb_provider_conforms():
-    report = check(RfbManager, RFB)
+    report = check(RfbManager, RFB, REAL_PATIENCE)
     assert report.is_good, report.to_text()
     assert len(report.named(Status.PASSED)) > 50
     assert "session-id-is-the-last-one" in report.named(Status.NOT_APPLICABLE)  # RFB tells no session
@@ -122,6 +154,6 @@ def test_a_report_is_json_for_machines():
     assert told["good"] is False
     assert [rule["name"] for rule in told["rules"]] == list(BY_NAME)
     assert told["rules"][list(BY_NAME).index("starts")]["seen"] == [
-        "CreateListener raised there are no listeners today (0x80004005), at create_listener ("
+        "CreateListener raised HResultError: there are no listeners today (0x80004005), at create_listener ("
         + report.of("starts").seen[0].partition("create_listener (")[2]
     ]
