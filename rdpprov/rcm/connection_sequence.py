@@ -54,10 +54,11 @@ async def connection_sequence(
             proven = await redeem(service, callback, claim, offered) or await choose(service, callback, offered)
             session = proven or service.sessions.create_temporary()
             service.give(session, callback)
-            await attach(service, connection, callback, session)  # NotifySessionId ... ConnectNotify
+            await attach(service, connection, callback, session, is_allowed=False)  # NotifySessionId ... ConnectNotify
         if proven:
             assert proven.user is not None
             await allow(callback, session, proven.user)
+            callback.plug_session()
             await notify_logon(service, connection, callback, session)
         else:
             await ask(connection.notify_command_process_created, session.session_id)

@@ -45,11 +45,17 @@ async def reconnect_sequence(
 
 
 async def attach(
-    service: ServiceContext, connection: ProtocolConnection, callback: ConnectionCallback, session: Session
+    service: ServiceContext,
+    connection: ProtocolConnection,
+    callback: ConnectionCallback,
+    session: Session,
+    *,
+    is_allowed: bool = True,
 ) -> None:
     """NotifySessionId, GetInputHandles, GetVideoHandle, ConnectNotify, for a session that the connection has taken.
 
-    The desktop is plugged in before the last, in the client's size.
+    Before the last, the desktop gets the client's size and is plugged in; but if IsUserAllowedToLogon is still to come,
+    whoever asks that plugs it in afterwards.
 
     A temporary session has no desktop yet: its screen stays as it is until the logon desktop, or the user's own, comes.
     """
@@ -60,7 +66,9 @@ async def attach(
     video = await ask(connection.get_video_handle, default=None)
     callback.attachment = Attachment(video, inputs, callback.provider_failed, callback.touched)
     if not session.is_temporary:
-        await show_again(service, callback, session)
+        await fit_desktop(service, callback, session)
+        if is_allowed:
+            callback.plug_session()
     await ask(connection.connect_notify, session.session_id)
     callback.recorder.event("state", name="connected", session=session.session_id)
     service.session_attached(session)
@@ -86,6 +94,8 @@ async def notify_logon(
     callback.settings, refused = effective.changed_by_provider(written)
     if service.policies is not policies:  # they have changed meanwhile
         obey(service, session)
+    if callback.settings.values.disable_auto_reconnect:
+        session.secret = None  # of a connection before this one
     if refused:
         log.warning("provider tried to loosen policies, ignored", settings=refused, **callback.whose)
     callback.recorder.event("state", name="active", session=session.session_id)
@@ -99,8 +109,8 @@ async def notify_logon(
         callback.tell_desktop(CursorBlink(allowed=False))
 
 
-async def show_again(service: ServiceContext, callback: ConnectionCallback, session: Session) -> None:
-    """Give a session's desktop this client's size, and plug it in.
+async def fit_desktop(service: ServiceContext, callback: ConnectionCallback, session: Session) -> None:
+    """Give a session's desktop this client's size.
 
     Raises:
         ConnectionDroppedError: the desktop died over it.
@@ -117,4 +127,3 @@ async def show_again(service: ServiceContext, callback: ConnectionCallback, sess
         log.error("desktop failed", session=session.session_id, **for_log(error))
         session.end(DESKTOP_DIED)
         raise ConnectionDroppedError.by(DESKTOP_DIED) from error
-    callback.plug_session()

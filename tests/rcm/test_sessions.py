@@ -550,6 +550,54 @@ async def test_a_secret_is_for_who_is_logged_on_and_policy_may_refuse_it(autojum
             client.callback.issue_reconnect_secret()
 
 
+async def test_a_secret_does_not_outlive_a_later_connection_that_forbids_it(autojump_clock, checked):
+    provider = ScriptedProvider()
+    async with provider.service():
+        first, secret = await with_secret(provider)
+        first.goes()
+        await first.closed.wait()
+        strict = await provider.log_on(
+            "ann", answers={"LogonNotify": lambda *given: attrs.evolve(given[-1], disable_auto_reconnect=True)}
+        )
+        assert strict.args_of("ConnectNotify") == (secret.logon_id,)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(HResultError, match="policy"):
+            strict.callback.issue_reconnect_secret()
+        strict.goes()
+        await strict.closed.wait()
+        client = await come_back(provider, ReconnectClaim(secret.logon_id, secret.secret))
+        assert not is_direct(client)
+    checked(provider)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_nothing_of_a_session_is_shown_before_the_provider_allows_its_user(autojump_clock, checked, answer):
+    provider = ScriptedProvider()
+    async with provider.service():
+        first, secret = await with_secret(provider)
+        (desktop,) = provider.desktops
+        first.goes()
+        await first.closed.wait()
+        seen = []
+
+        def is_allowed(*_):
+            seen.append((client.video.screen, client.inputs.sink, len(desktop.screens)))
+            if not answer:
+                raise HResultError("not here")
+
+        claim = ReconnectClaim(secret.logon_id, secret.secret)
+        client = await provider.connect(
+            answers={"AuthenticateClientToSession": claim, "IsUserAllowedToLogon": is_allowed}
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == [(None, None, 1)]
+        assert is_direct(client) is answer
+        assert (client.video.screen is not None) is answer
+        assert len(desktop.screens) == 1 + answer
+        assert ("Close" in client.names) is not answer
+    checked(provider)
+
+
 @given(
     secret=st.binary(min_size=16, max_size=16), guess=st.binary(max_size=40), method=st.sampled_from(ReconnectMethod)
 )
