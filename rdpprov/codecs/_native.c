@@ -30,6 +30,11 @@
 #include <intrin.h>
 #endif
 
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#define HAS_CARRYLESS /* compiled in; whether the processor has it is asked when the module is loaded */
+#endif
+
 #if PY_BIG_ENDIAN
 #error "pixels are compared as little-endian words; the build goes on without this extension"
 #endif
@@ -37,6 +42,7 @@
 #define MAX_SIDE 8192              /* the largest desktop, [MS-RDPBCGR] 2.2.1.3.2 */
 #define MAX_RLE_PIXELS 65535       /* every length then fits the 16 bits of a mega order */
 #define MAX_TILE_PIXELS 16384
+#define MAX_PLACE (1 << 30)        /* of what is painted: sums of two never overflow */
 #define DIGEST_SIZE 33
 
 /* ------------------------------------------------------------------------------------------------ Pictures */
@@ -539,7 +545,13 @@ encode_planar(const uint32_t *pixels, uint8_t *row, uint8_t *same, size_t width,
 
 /* Two rounds of NH over 64-bit words with a Toeplitz-shifted key: the hash of UMAC (Black, Halevi, Krawczyk, Krovetz,
  * Rogaway, "UMAC: Fast and Secure Message Authentication", CRYPTO '99, theorem 4.2). For any two different pictures of
- * one size the chance, over the random key, that all 256 bits agree is at most 2**-128. */
+ * one size the chance, over the random key, that all 256 bits agree is at most 2**-128.
+ *
+ * Where the processor multiplies polynomials over GF(2) two at a time, the same in that ring: words are added to the
+ * key, multiplied and summed up without carries (Lemire and Kaser, "Faster 64-bit universal hashing using carry-less
+ * multiplications", 2016, CLNH). The bound is the same, and for the same reason: of the last pair of words in which two
+ * pictures differ, each round's sum is linear in a part of the key that no earlier term of either round has. It takes a
+ * quarter of the time. A process uses one of the two: their digests have nothing to do with each other. */
 
 #if defined(__SIZEOF_INT128__)
 __extension__ typedef unsigned __int128 sum128;
@@ -584,9 +596,14 @@ load64(const uint8_t *from)
     return value;
 }
 
-/* The X bytes of BGRX count for nothing. A row's missing pixels count as zero. */
+/* Adds a row to the sums, with so much of the key as it takes: 16 bytes for four pixels, and the 16 behind them for
+ * the second round. The X bytes of BGRX count for nothing. A row's missing pixels count as zero.
+ *
+ * Returns: the key for the next row. */
+typedef const uint8_t *row_digester(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t *key);
+
 static const uint8_t *
-digest_row(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t *key)
+digest_row_nh(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t *key)
 {
     static const uint8_t colour[8] = {0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0};
     uint64_t mask = load64(colour);
@@ -610,6 +627,56 @@ digest_row(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t
     sum->round[0] = first;
     sum->round[1] = second;
     return key;
+}
+
+#ifdef HAS_CARRYLESS
+__attribute__((target("avx2,pclmul,vpclmulqdq"))) static const uint8_t *
+digest_row_carryless(struct digest *sum, const uint8_t *row, size_t columns, const uint8_t *key)
+{
+    const __m256i mask = _mm256_set1_epi32(0x00FFFFFF);
+    __m256i first = _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)&sum->round[0]));
+    __m256i second = _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)&sum->round[1]));
+
+    for (; columns >= 8; columns -= 8, row += 32, key += 32) {
+        __m256i pixels = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)row), mask);
+        __m256i a = _mm256_xor_si256(pixels, _mm256_loadu_si256((const __m256i *)key));
+        __m256i b = _mm256_xor_si256(pixels, _mm256_loadu_si256((const __m256i *)(key + 16)));
+        first = _mm256_xor_si256(first, _mm256_clmulepi64_epi128(a, a, 0x01));
+        second = _mm256_xor_si256(second, _mm256_clmulepi64_epi128(b, b, 0x01));
+    }
+    __m128i one = _mm_xor_si128(_mm256_castsi256_si128(first), _mm256_extracti128_si256(first, 1));
+    __m128i two = _mm_xor_si128(_mm256_castsi256_si128(second), _mm256_extracti128_si256(second, 1));
+    while (columns != 0) { /* at most twice */
+        size_t count = columns < 4 ? columns : 4;
+        uint8_t last[16] = {0};
+        memcpy(last, row, 4 * count);
+        __m128i pixels = _mm_and_si128(_mm_loadu_si128((const __m128i *)last), _mm256_castsi256_si128(mask));
+        __m128i a = _mm_xor_si128(pixels, _mm_loadu_si128((const __m128i *)key));
+        __m128i b = _mm_xor_si128(pixels, _mm_loadu_si128((const __m128i *)(key + 16)));
+        one = _mm_xor_si128(one, _mm_clmulepi64_si128(a, a, 0x01));
+        two = _mm_xor_si128(two, _mm_clmulepi64_si128(b, b, 0x01));
+        columns -= count;
+        row += 4 * count;
+        key += 16;
+    }
+    _mm_storeu_si128((__m128i *)&sum->round[0], one);
+    _mm_storeu_si128((__m128i *)&sum->round[1], two);
+    return key;
+}
+#endif
+
+/* The one that this process uses: chosen once, in PyInit__native. */
+static row_digester *digest_row = digest_row_nh;
+
+static void
+choose_row_digester(void)
+{
+#ifdef HAS_CARRYLESS
+    const char *unwanted = getenv("RDPPROV_NO_CARRYLESS"); /* for tests, which compare both */
+    if ((unwanted == NULL || *unwanted == '\0') && __builtin_cpu_supports("avx2")
+        && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("vpclmulqdq"))
+        digest_row = digest_row_carryless;
+#endif
 }
 
 /* Key bytes that the largest tile needs: as many as it has itself, and the shift of the second round. */
@@ -1916,12 +1983,155 @@ done:
     return result;
 }
 
+/* ------------------------------------------------------------------------------------------------ Painting */
+
+#define OPAQUE 0xFF000000u
+
+/* What is painted on: an array (height, width) of uint32, pixels contiguous within a row, whose first pixel is at
+ * (left, top) of the screen. */
+struct canvas {
+    Py_buffer view;
+    Py_ssize_t left, top, right, bottom;
+};
+
+static uint8_t *
+pixel_at(const struct canvas *canvas, Py_ssize_t x, Py_ssize_t y)
+{
+    return (uint8_t *)canvas->view.buf + (y - canvas->top) * canvas->view.strides[0] + (x - canvas->left) * 4;
+}
+
+/* Fill a rectangle, which lies on the canvas. */
+static void
+paint_fill(const struct canvas *canvas, Py_ssize_t left, Py_ssize_t top, Py_ssize_t right, Py_ssize_t bottom,
+           uint32_t colour)
+{
+    Py_ssize_t x, y;
+
+    for (y = top; y < bottom; y++) {
+        uint32_t *pixels = (uint32_t *)pixel_at(canvas, left, y);
+        for (x = 0; x < right - left; x++)
+            pixels[x] = colour;
+    }
+}
+
+/* The same with a bitmap that is as large as its rectangle, `edge`. -1 and an exception if it is not. */
+static int
+paint_bitmap(const struct canvas *canvas, const Py_ssize_t edge[4], Py_ssize_t left, Py_ssize_t top, Py_ssize_t right,
+             Py_ssize_t bottom, PyObject *content)
+{
+    Py_buffer bitmap;
+    Py_ssize_t x, y;
+
+    if (PyObject_GetBuffer(content, &bitmap, PyBUF_STRIDES) < 0)
+        return -1;
+    if (bitmap.ndim != 2 || bitmap.itemsize != 4 || bitmap.shape[0] != edge[3] - edge[1]
+        || bitmap.shape[1] != edge[2] - edge[0]) {
+        PyErr_SetString(PyExc_ValueError, "a bitmap is an array (height, width) of uint32 with its rectangle's size");
+        PyBuffer_Release(&bitmap);
+        return -1;
+    }
+    for (y = top; y < bottom; y++) {
+        const uint8_t *from = (const uint8_t *)bitmap.buf + (y - edge[1]) * bitmap.strides[0]
+                              + (left - edge[0]) * bitmap.strides[1];
+        uint8_t *to = pixel_at(canvas, left, y);
+        if (bitmap.strides[1] == 4) {
+            memcpy(to, from, (size_t)(right - left) * 4);
+            continue;
+        }
+        for (x = left; x < right; x++, from += bitmap.strides[1], to += 4) /* a mirrored one */
+            memcpy(to, from, 4);
+    }
+    PyBuffer_Release(&bitmap);
+    return 0;
+}
+
+static int
+paint_item(const struct canvas *canvas, PyObject *item)
+{
+    Py_ssize_t edge[4], left, top, right, bottom;
+    PyObject *content;
+    unsigned long colour;
+    int i;
+
+    if (!PyTuple_Check(item) || PyTuple_Size(item) != 5) {
+        PyErr_SetString(PyExc_ValueError, "an item is a tuple: left, top, right, bottom, and a colour or a bitmap");
+        return -1;
+    }
+    for (i = 0; i < 4; i++) {
+        edge[i] = PyLong_AsSsize_t(PyTuple_GetItem(item, i));
+        if (edge[i] == -1 && PyErr_Occurred())
+            return -1;
+        if (edge[i] < -MAX_PLACE || edge[i] > MAX_PLACE) {
+            PyErr_SetString(PyExc_ValueError, "an item too far away");
+            return -1;
+        }
+    }
+    left = edge[0] > canvas->left ? edge[0] : canvas->left;
+    top = edge[1] > canvas->top ? edge[1] : canvas->top;
+    right = edge[2] < canvas->right ? edge[2] : canvas->right;
+    bottom = edge[3] < canvas->bottom ? edge[3] : canvas->bottom;
+    if (left >= right || top >= bottom)
+        return 0;
+    content = PyTuple_GetItem(item, 4);
+    if (!PyLong_Check(content))
+        return paint_bitmap(canvas, edge, left, top, right, bottom, content);
+    colour = PyLong_AsUnsignedLong(content);
+    if (PyErr_Occurred())
+        return -1;
+    paint_fill(canvas, left, top, right, bottom, OPAQUE | (uint32_t)colour);
+    return 0;
+}
+
+PyDoc_STRVAR(paint_doc, "paint(pixels, left, top, items)\n\nSee rdpprov.codecs.painting.paint.");
+
+/* Holds the GIL all the time: items are Python's. */
+static PyObject *
+paint(PyObject *module, PyObject *args)
+{
+    PyObject *pixels, *items, *result = NULL;
+    struct canvas canvas;
+    Py_ssize_t i, count;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "OnnO:paint", &pixels, &canvas.left, &canvas.top, &items))
+        return NULL;
+    if (PyObject_GetBuffer(pixels, &canvas.view, PyBUF_STRIDES | PyBUF_WRITABLE) < 0)
+        return NULL;
+    if (canvas.view.ndim != 2 || canvas.view.itemsize != 4
+        || (canvas.view.shape[1] > 1 && canvas.view.strides[1] != 4)) {
+        PyErr_SetString(PyExc_ValueError, "pixels are an array (height, width) of uint32, contiguous within a row");
+        goto done;
+    }
+    if (canvas.left < -MAX_PLACE || canvas.left > MAX_PLACE || canvas.top < -MAX_PLACE || canvas.top > MAX_PLACE
+        || canvas.view.shape[0] > MAX_PLACE || canvas.view.shape[1] > MAX_PLACE) {
+        PyErr_SetString(PyExc_ValueError, "pixels too far away");
+        goto done;
+    }
+    canvas.right = canvas.left + canvas.view.shape[1];
+    canvas.bottom = canvas.top + canvas.view.shape[0];
+    count = PySequence_Size(items);
+    for (i = 0; i < count; i++) {
+        PyObject *item = PySequence_GetItem(items, i);
+        int failed = item == NULL || paint_item(&canvas, item) < 0;
+        Py_XDECREF(item);
+        if (failed)
+            goto done;
+    }
+    if (count >= 0)
+        result = Py_NewRef(Py_None);
+
+done:
+    PyBuffer_Release(&canvas.view);
+    return result;
+}
+
 /* --------------------------------------------------------------------------------------------------- Module */
 
 static PyMethodDef methods[] = {
     {"encode", encode, METH_VARARGS, encode_doc},
     {"encode_tiles", encode_tiles, METH_VARARGS, encode_tiles_doc},
     {"digest_tiles", digest_tiles, METH_VARARGS, digest_tiles_doc},
+    {"paint", paint, METH_VARARGS, paint_doc},
     {"solid_colour", solid_colour, METH_O, solid_colour_doc},
     {"rle_decode", rle_decode, METH_VARARGS, rle_decode_doc},
     {"plane_decode", plane_decode, METH_VARARGS, plane_decode_doc},
@@ -1946,5 +2156,6 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC
 PyInit__native(void)
 {
+    choose_row_digester();
     return PyModuleDef_Init(&definition);
 }

@@ -1,12 +1,14 @@
 """Picks, once, between the C extension and the Python implementation of the same functions.
 
 `extension` is the module ``rdpprov.codecs._native``, or None where it was not built or where the environment variable
-``RDPPROV_NO_NATIVE`` is set to anything but "" and "0".
+``RDPPROV_NO_NATIVE`` is set to anything but "" and "0". With ``RDPPROV_NO_CARRYLESS`` set, it makes its digests as on
+processors without VPCLMULQDQ, for tests.
 """
 
 import importlib
 import os
-from typing import Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,9 @@ class Extension(Protocol):
 
     def digest_tiles(self, pixels: NDArray[np.uint8], tiles: bytes, key: bytes, /) -> bytes:
         """`rdpprov.codecs.tiles.digest_tiles`, all digests joined."""
+
+    def paint(self, pixels: NDArray[np.uint32], left: int, top: int, items: Sequence[Any], /) -> None:
+        """`rdpprov.codecs.painting.paint`."""
 
     def solid_colour(self, pixels: NDArray[np.uint8], /) -> int | None:
         """`rdpprov.codecs.tiles.solid_colour`."""

@@ -6,9 +6,10 @@ from math import ceil, hypot
 import numpy as np
 
 from rdpprov.api.devices import Rectangle
+from rdpprov.codecs.painting import OPAQUE
 from rdpprov.sessions.memory import PIXEL_BUDGET, PixelBudget
 from rdpprov.sessions.scene import Picture, crop, picture
-from rdpprov.sessions.text import OPAQUE, Bitmap
+from rdpprov.sessions.text import Bitmap
 
 TILE = 128
 """Pixels, width and height of a tile. An empty canvas has none, however large it is."""

@@ -14,9 +14,10 @@ import numpy as np
 import trio
 
 from rdpprov.api.devices import Move, Pixels, Rectangle
+from rdpprov.codecs import painting
 from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.screens import ReadableDesktop, clamp_size
-from rdpprov.sessions.text import OPAQUE, Bitmap, Coverage, tint
+from rdpprov.sessions.text import Bitmap, Coverage, tint
 
 MAX_APART = 12
 """Items of a layer that may change as rectangles of their own; more count as one: readers merge them anyway."""
@@ -153,18 +154,7 @@ class Layer:
         bounds = self.bounds
         if bounds.left >= right or bounds.right <= left or bounds.top >= bottom or bounds.bottom <= top:
             return
-        for item_left, item_top, item_right, item_bottom, content in self._near(top, bottom):
-            if item_left < left or item_top < top or item_right > right or item_bottom > bottom:
-                x, y = max(item_left, left), max(item_top, top)
-                item_right, item_bottom = min(item_right, right), min(item_bottom, bottom)
-                if item_right <= x or item_bottom <= y:
-                    continue
-                if not isinstance(content, int):
-                    content = content[y - item_top : item_bottom - item_top, x - item_left : item_right - item_left]
-                item_left, item_top = x, y
-            out[item_top - top : item_bottom - top, item_left - left : item_right - left] = (
-                OPAQUE | content if isinstance(content, int) else content
-            )
+        painting.paint(out, left, top, self._near(top, bottom))
 
 
 class SceneDesktop(ReadableDesktop):

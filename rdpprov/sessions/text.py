@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from rdpprov.codecs.painting import OPAQUE
+
 Bitmap: TypeAlias = NDArray[np.uint32]
 """Pixels as little-endian words 0xXXRRGGBB, that is BGRX in memory; shape (height, width)."""
 Coverage: TypeAlias = NDArray[np.uint8]
 """How much of each pixel is covered: 0 not at all, 255 wholly; shape (height, width)."""
 
-OPAQUE = 0xFF000000
 MAX_RUN = 400
 """Characters of one run of text; what follows is not drawn. No label of ours is as long; a client's name may be."""
 

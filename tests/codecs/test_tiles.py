@@ -1,7 +1,9 @@
 import hashlib
+import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +87,83 @@ def test_equal_pixels_have_equal_digests_wherever_they_lie_and_a_changed_one_sho
     changed = picture.copy()
     changed[y, x, plane] ^= 1 << data.draw(st.integers(0, 7))
     assert tiles.digest_tiles(changed, whole, KEY) != [digest]
+
+
+def carryless_product(a, b):
+    product = 0
+    for bit in range(b.bit_length()):
+        if b >> bit & 1:
+            product ^= a << bit
+    return product
+
+
+def slow_hash(picture, *, carryless):
+    """NH, or CLNH, as their papers have them: a word of picture and one of key make a factor, two a product, all a sum.
+    In the second round the key begins a product later."""
+    pixels = picture & np.uint8([255, 255, 255, 0])
+    pixels = np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % 4), (0, 0)))
+    words = np.frombuffer(pixels.tobytes(), "<u8").tolist()
+    key = np.frombuffer(KEY, "<u8").tolist()
+    result = b""
+    for shift in (0, 2):
+        total = 0
+        for place in range(0, len(words), 2):
+            factors = zip(words[place : place + 2], key[place + shift : place + shift + 2], strict=True)
+            if carryless:
+                total ^= carryless_product(*[word ^ part for word, part in factors])
+            else:
+                total += math.prod((word + part) % 2**64 for word, part in factors)
+        result += (total % 2**128).to_bytes(16, "little")
+    return result
+
+
+def sample_pictures():
+    random = np.random.default_rng(11)
+    return [random.integers(0, 256, (height, width, 4), np.uint8) for height in (1, 3, 16) for width in range(1, 20)]
+
+
+PRINT_DIGESTS = """
+import hashlib, sys
+import numpy as np
+from rdpprov.codecs import tiles
+key = hashlib.shake_128(b"a key for tests").digest(tiles.KEY_SIZE)
+random = np.random.default_rng(11)
+for height in (1, 3, 16):
+    for width in range(1, 20):
+        picture = random.integers(0, 256, (height, width, 4), np.uint8)
+        print(tiles.digest_tiles(picture, [(0, 0, width, height)], key)[0].hex())
+"""
+
+
+def multiplies_without_carries():
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        pytest.skip("what the processor can do is asked Linux")
+    return {"avx2", "pclmulqdq", "vpclmulqdq"} <= set(flags)
+
+
+def expected_digest(picture, *, carryless):
+    colour = tiles.solid_colour(picture)
+    if colour is not None:
+        return b"\x01" + colour.to_bytes(3, "little") + bytes(29)
+    return b"\0" + slow_hash(picture, carryless=carryless)
+
+
+@pytest.mark.usefixtures("extension")
+def test_a_digest_is_the_hash_that_its_proof_is_about():
+    carryless = multiplies_without_carries()
+    for picture in sample_pictures():
+        whole = (0, 0, picture.shape[1], picture.shape[0])
+        assert tiles.digest_tiles(picture, [whole], KEY) == [expected_digest(picture, carryless=carryless)]
+
+
+@pytest.mark.usefixtures("extension")
+def test_so_it_is_on_processors_that_cannot_multiply_without_carries():
+    environment = {**os.environ, "RDPPROV_NO_CARRYLESS": "1"}
+    run = subprocess.run([sys.executable, "-c", PRINT_DIGESTS], env=environment, capture_output=True, check=True)
+    expected = [expected_digest(picture, carryless=False).hex() for picture in sample_pictures()]
+    assert run.stdout.decode().split() == expected
 
 
 @given(data=st.data())
