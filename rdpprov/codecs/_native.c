@@ -2058,13 +2058,17 @@ paint_item(const struct canvas *canvas, PyObject *item)
         return -1;
     }
     for (i = 0; i < 4; i++) {
-        edge[i] = PyLong_AsSsize_t(PyTuple_GetItem(item, i));
-        if (edge[i] == -1 && PyErr_Occurred())
+        static const int order[4] = {1, 3, 0, 2}; /* most items are above or below */
+        Py_ssize_t place = PyLong_AsSsize_t(PyTuple_GetItem(item, order[i]));
+        if (place == -1 && PyErr_Occurred())
             return -1;
-        if (edge[i] < -MAX_PLACE || edge[i] > MAX_PLACE) {
+        if (place < -MAX_PLACE || place > MAX_PLACE) {
             PyErr_SetString(PyExc_ValueError, "an item too far away");
             return -1;
         }
+        edge[order[i]] = place;
+        if (i == 1 && (edge[1] >= canvas->bottom || edge[3] <= canvas->top))
+            return 0;
     }
     left = edge[0] > canvas->left ? edge[0] : canvas->left;
     top = edge[1] > canvas->top ? edge[1] : canvas->top;

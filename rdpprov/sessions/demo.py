@@ -26,7 +26,6 @@ from rdpprov.api.devices import (
     TaskStatus,
     WheelAxis,
 )
-from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.base import (
     ClientAttached,
     ClientDetached,
@@ -83,7 +82,6 @@ LIVELY = timedelta(seconds=60)
 """How long after the last input the clock shows seconds: thousands of idle sessions must not cost a frame a second."""
 MINUTE_LATE = 5.0
 """Seconds that a clock without seconds may go on late: each has its own, so that thousands do not draw at once."""
-BACKDROPS = Backdrops()
 NOT_IMPLEMENTED = ("E_NOTIMPL", "0x80004001", "NotImplementedByProvider")
 HINT = "Close the client and connect again: this session, its text and its drawing will still be here."
 
@@ -95,7 +93,6 @@ class DemoDesktop(SceneDesktop):
         request: whose session it is.
         now: the clock on the wall.
         budget: what drawings are counted against.
-        backdrops: what keeps the background, which desktops of a size have in common.
     """
 
     def __init__(
@@ -104,10 +101,9 @@ class DemoDesktop(SceneDesktop):
         *,
         now: Callable[[], datetime] = datetime.now,
         budget: PixelBudget = PIXEL_BUDGET,
-        backdrops: Backdrops = BACKDROPS,
     ) -> None:
         layers = ["chrome", "title", "clock", "log off", "client", "text", "canvas", "brush", "sequence", "status"]
-        super().__init__(request.width, request.height, layers, backdrops)
+        super().__init__(request.width, request.height, layers)
         self._request = request
         self._plan = plan_demo(self.width, self.height)
         self._logged_off = False

@@ -2,12 +2,13 @@
 
 What a session adds of its own is a few lines of text; the rest is shared by all sessions of a process. Memory that is
 touched for the first time costs more than drawing into it (a fresh 1024x768 framebuffer: over a millisecond for its
-page faults alone), so a desktop that can do without one starts quickly, and thousands fit into memory.
+page faults alone), so a desktop that can do without one starts quickly, and thousands fit into memory. Nor is the
+background kept as a picture: to read that from memory takes longer than to paint it into what is in a cache.
 """
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,16 +16,11 @@ import trio
 
 from rdpprov.api.devices import Move, Pixels, Rectangle
 from rdpprov.codecs import painting
-from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.screens import ReadableDesktop, clamp_size
 from rdpprov.sessions.text import Bitmap, Coverage, tint
 
 MAX_APART = 12
 """Items of a layer that may change as rectangles of their own; more count as one: readers merge them anyway."""
-BAND = 64
-"""Rows that readers grab at once, as a rule: a layer with many items knows which of them are in which band."""
-FEW = 8
-"""Items that are looked through as fast as they are found."""
 
 
 class Fill(NamedTuple):
@@ -92,19 +88,18 @@ def _is_seen(area: Rectangle, over: Iterable[Item], covers: Iterable[Rectangle])
 class Layer:
     """Some items that change together, and the rectangle that holds them all."""
 
-    __slots__ = ("_bands", "bounds", "items")
+    __slots__ = ("bounds", "items")
 
     def __init__(self) -> None:
         self.items: Sequence[Item] = ()
         self.bounds = Rectangle(0, 0, 0, 0)
-        self._bands: dict[int, list[Item]] | None = None
 
     def replace(self, items: Sequence[Item]) -> list[Rectangle]:
         """Show other items from now on; where that changes pixels. Items of one layer are painted in their order."""
         before = self.items
         if items is before:
             return []
-        self.items, self.bounds, self._bands = items, _bounds(items), None
+        self.items, self.bounds = items, _bounds(items)
         if not before:
             return [self.bounds]
         # The old items are still held here, so that no array of the new ones can have the id of one that is gone.
@@ -136,25 +131,13 @@ class Layer:
                 moves.append(Move(area, area.left - source.left, area.top - source.top))
         return moves
 
-    def _near(self, top: int, bottom: int) -> Sequence[Item]:
-        """In their order, all items that have pixels in these rows, and others."""
-        band = top // BAND
-        if len(self.items) <= FEW or band != (bottom - 1) // BAND:
-            return self.items
-        if self._bands is None:
-            self._bands = {}
-            for item in self.items:
-                for reached in range(item.top // BAND, (item.bottom - 1) // BAND + 1):
-                    self._bands.setdefault(reached, []).append(item)
-        return self._bands.get(band, ())
-
     def paint(self, area: Rectangle, out: Bitmap) -> None:
         """Paint what lies in ``area`` into ``out``, which shows just that."""
         left, top, right, bottom = area.left, area.top, area.right, area.bottom
         bounds = self.bounds
         if bounds.left >= right or bounds.right <= left or bounds.top >= bottom or bounds.bottom <= top:
             return
-        painting.paint(out, left, top, self._near(top, bottom))
+        painting.paint(out, left, top, self.items)
 
 
 class SceneDesktop(ReadableDesktop):
@@ -169,15 +152,12 @@ class SceneDesktop(ReadableDesktop):
         width: pixels, clamped to 200 to 8192.
         height: likewise.
         layers: names of the layers, the backmost first. The backmost has to cover the screen.
-        backdrops: pictures of the backmost layer, if it depends on nothing but the size.
     """
 
-    def __init__(self, width: int, height: int, layers: Sequence[str], backdrops: Backdrops | None = None) -> None:
+    def __init__(self, width: int, height: int, layers: Sequence[str]) -> None:
         super().__init__(width, height)
         self._layers = {name: Layer() for name in layers}
         self._stale = set(layers)
-        self._backdrops = backdrops
-        self._backmost, *self._front = self._layers.values()
 
     @abstractmethod
     def build(self, layer: str) -> Sequence[Item]:
@@ -196,9 +176,6 @@ class SceneDesktop(ReadableDesktop):
         for name, layer in self._layers.items():
             if name in self._stale:
                 damage += layer.replace(self.build(name))
-                if layer is self._backmost and self._backdrops is not None:
-                    whole = Rectangle(0, 0, self._width, self._height)
-                    self._backdrops.ask((self._width, self._height), partial(layer.paint, whole))
         self._stale.clear()
         if before is not None and (moves := self._moved(before)):
             damage = self._unlike(before, moves)
@@ -231,12 +208,7 @@ class SceneDesktop(ReadableDesktop):
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
         self._refresh()
         words = out.view("<u4")[..., 0]
-        backdrop = None if self._backdrops is None else self._backdrops.find((self._width, self._height))
-        if backdrop is None:
-            self._backmost.paint(rectangle, words)
-        else:
-            words[...] = backdrop[rectangle.top : rectangle.bottom, rectangle.left : rectangle.right]
-        for layer in self._front:
+        for layer in self._layers.values():
             layer.paint(rectangle, words)
 
     async def resize(self, width: int, height: int) -> None:

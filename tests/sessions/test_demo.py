@@ -19,7 +19,6 @@ from rdpprov.api.devices import (
     WheelAxis,
 )
 from rdpprov.api.identity import UserToken
-from rdpprov.sessions.backdrops import Backdrops
 from rdpprov.sessions.base import ClientAttached, ClientDetached, DesktopRequest, Notice, SequenceStep
 from rdpprov.sessions.demo import BRUSHES, MAX_TEXT, DemoDesktop, wrap
 from rdpprov.sessions.demo_plan import plan_demo
@@ -328,33 +327,6 @@ def test_who_looks_again_sees_the_clock_as_it_is(request_for, viewer):
     time += timedelta(hours=3)
     fresh = DemoDesktop(request_for(1024, 768), now=lambda: time)
     assert np.array_equal(viewer(desktop).whole(), viewer(fresh).whole())
-
-
-@pytest.mark.parametrize("size", SIZES[:-2], ids=str)
-def test_a_background_that_is_kept_looks_like_one_that_is_painted(size, viewer, press):
-    def live(backdrops):
-        request = DesktopRequest(1, UserToken("alice"), *size)
-        desktop = DemoDesktop(request, now=lambda: datetime(2026, 1, 2, 13, 14, 15), backdrops=backdrops)
-        desktop.stop_clock()
-        eye = viewer(desktop)
-        for action in (
-            lambda: None,
-            lambda: desktop.tell(CLIENT),
-            lambda: [desktop.tell(SequenceStep(f"Call{n}", "service", "connection", n / 900)) for n in range(40)],
-            lambda: press(desktop, "typed"),
-            lambda: desktop.input_event(PointerButton(Button.LEFT, True, *middle(desktop.log_off_area))),
-            lambda: desktop.input_event(PointerButton(Button.LEFT, False, 0, 0)),
-            lambda: drag(desktop, middle(desktop.canvas_area), (0, 0)),
-        ):
-            action()
-            eye.look()
-            yield eye.picture
-
-    kept = Backdrops()
-    list(live(kept))
-    pictures = zip(live(Backdrops(limit=0)), live(kept), strict=True)
-    assert all(np.array_equal(painted, copied) for painted, copied in pictures)
-    assert kept.used == size[0] * size[1] * 4
 
 
 def test_a_new_client_starts_a_new_sequence(desktop, viewer):
