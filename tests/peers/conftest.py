@@ -6,9 +6,10 @@ set. Nothing here talks to anything but loopback, and only processes that a test
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -68,6 +69,13 @@ def _new_display(home: Path) -> Iterator[Display]:
         server.wait(10)
 
 
+def still_demo(request: DesktopRequest) -> DemoDesktop:
+    """Nothing changes by itself."""
+    made = DemoDesktop(request)
+    made.stop_clock()
+    return made
+
+
 @pytest.fixture
 def serving(tmp_path: Path) -> StartService:
     """A context manager: a service on loopback that is stopped in an orderly way at the end."""
@@ -76,14 +84,17 @@ def serving(tmp_path: Path) -> StartService:
         users.add(name, PASSWORD)
 
     @asynccontextmanager
-    async def start(*, rfb: dict[str, object] | None = None, **options: object) -> AsyncIterator[Service]:
-        desktops: list[DemoDesktop] = []
+    async def start(
+        *,
+        rfb: dict[str, object] | None = None,
+        make: Callable[[DesktopRequest], Any] = still_demo,
+        **options: object,
+    ) -> AsyncIterator[Service]:
+        desktops: list[Any] = []
 
         def desktop(request: DesktopRequest) -> Desktop:
-            made = DemoDesktop(request)
-            made.stop_clock()
-            desktops.append(made)
-            return made
+            desktops.append(make(request))
+            return desktops[-1]
 
         own = {"host": "127.0.0.1", "port": 0, "state_dir": str(tmp_path)}
         manager = RemoteConnectionManager(

@@ -10,9 +10,12 @@ import trio
 from numpy.typing import NDArray
 from PIL import Image
 
-from rdpprov.api.devices import UnicodeKey
+from rdpprov.api.devices import Rectangle, UnicodeKey
 from rdpprov.protocol.rdp.client import ClientOptions
+from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.security.vnc_auth import store_vnc_password
+from rdpprov.sessions.base import DesktopRequest
+from rdpprov.sessions.memory import MemoryDesktop
 from rdpprov.testing.rdp_client import connect_rdp
 from rdpprov.testing.rfb_client import connect_rfb
 from rdpprov.traces.checker import check_trace
@@ -49,6 +52,15 @@ def tigervnc(service: Service, *options: str, user: str = USER, password: str = 
         *options,
         f"127.0.0.1::{service.rfb_port}",
     ]
+
+
+def connection_of(service: Service) -> RfbConnection:
+    """The only connection that there is."""
+    context = service.manager._context
+    assert context is not None
+    [callback] = context.connections.values()
+    assert isinstance(callback.connection, RfbConnection)
+    return callback.connection
 
 
 async def window(display: Display) -> tuple[str, int, int]:
@@ -175,6 +187,66 @@ async def test_tigervnc_s_viewer_shows_every_lossless_encoding_in_every_pixel_fo
         await eventually(lambda: _has_size(service, *SIZE), "the desktop's size")
         await shows(display, service, maxima=maxima)
         assert f" {colours}\n" in (display.home / "env.log").read_text()  # "Using pixel format depth 6 (8bpp) rgb222"
+
+
+class Terminal(MemoryDesktop):
+    """Lines of noise, which cost their size, that scroll."""
+
+    LINE = 20
+
+    def __init__(self, request: DesktopRequest) -> None:
+        super().__init__(request.width, request.height)
+        self._random = np.random.default_rng(1)
+        self.fill()
+
+    def fill(self) -> None:
+        with self.draw() as pixels:
+            pixels[...] = self._random.integers(0, 256, pixels.shape, np.uint8)
+
+    def next_line(self) -> None:
+        self.move(Rectangle(0, self.LINE, self.width, self.height), 0, -self.LINE)
+        with self.draw(Rectangle(0, self.height - self.LINE, self.width, self.height)) as pixels:
+            pixels[...] = self._random.integers(0, 256, pixels.shape, np.uint8)
+
+
+@pytest.mark.peer(*VIEWER)
+async def test_tigervnc_s_viewer_copies_what_a_terminal_scrolls(display: Display, serving: StartService) -> None:
+    """It shows the desktop exactly, after pixels that have not been sent."""
+    raw = ("-PreferredEncoding=Raw", "-AutoSelect=0", "-NoJPEG")
+    async with (
+        serving(rfb={}, make=Terminal) as service,
+        conforming(service),
+        running(tigervnc(service, *raw), display),
+    ):
+        await window(display)
+        await eventually(lambda: _has_size(service, *SIZE), "the desktop's size")
+        terminal, connection = service.desktops[-1], connection_of(service)
+        terminal.fill()
+        await shows(display, service)
+        video, before = connection._video, connection._transport.bytes_out
+        for lines in (1, 1, 3, 1, 2, 5, 1):
+            for _ in range(lines):
+                terminal.next_line()
+            await shows(display, service)
+        sent, saved = connection._transport.bytes_out - before, video.copied_pixels * 4
+        new = 14 * Terminal.LINE * SIZE[0] * 4
+        assert (video.copies, saved) == (7, 7 * SIZE[0] * SIZE[1] * 4 - new)  # 12.5 MB, by 7 rectangles of 16 bytes
+        assert new < sent < new + 10_000
+
+
+@pytest.mark.peer(*VIEWER)
+async def test_tigervnc_s_viewer_copies_what_scrolls_in_the_demo(display: Display, serving: StartService) -> None:
+    async with serving(rfb={}) as service, conforming(service), running(tigervnc(service, "-NoJPEG"), display):
+        await window(display)
+        await eventually(lambda: _has_size(service, *SIZE), "the desktop's size")
+        await shows(display, service)
+        desktop = service.desktops[-1]
+        for line in range(12):
+            for letter in f"This is line {line}\n":
+                for pressed in (True, False):
+                    desktop.input_event(UnicodeKey(letter, pressed))
+            await shows(display, service)
+        assert connection_of(service)._video.copies >= 8  # there is room for three lines
 
 
 async def _has_size(service: Service, width: int, height: int) -> bool:
