@@ -10,16 +10,15 @@ import trio
 from numpy.typing import NDArray
 from PIL import Image
 
-from rdpprov.api.devices import Rectangle, UnicodeKey
+from rdpprov.api.devices import UnicodeKey
 from rdpprov.protocol.rdp.client import ClientOptions
 from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.security.vnc_auth import store_vnc_password
-from rdpprov.sessions.base import DesktopRequest
-from rdpprov.sessions.memory import MemoryDesktop
 from rdpprov.testing.rdp_client import connect_rdp
 from rdpprov.testing.rfb_client import connect_rfb
 from rdpprov.traces.checker import check_trace
 from rdpprov.traces.format import read_trace
+from tests.peers.scrolling_desktop import Terminal
 from tests.peers.support import (
     PASSWORD,
     USER,
@@ -187,26 +186,6 @@ async def test_tigervnc_s_viewer_shows_every_lossless_encoding_in_every_pixel_fo
         await eventually(lambda: _has_size(service, *SIZE), "the desktop's size")
         await shows(display, service, maxima=maxima)
         assert f" {colours}\n" in (display.home / "env.log").read_text()  # "Using pixel format depth 6 (8bpp) rgb222"
-
-
-class Terminal(MemoryDesktop):
-    """Lines of noise, which cost their size, that scroll."""
-
-    LINE = 20
-
-    def __init__(self, request: DesktopRequest) -> None:
-        super().__init__(request.width, request.height)
-        self._random = np.random.default_rng(1)
-        self.fill()
-
-    def fill(self) -> None:
-        with self.draw() as pixels:
-            pixels[...] = self._random.integers(0, 256, pixels.shape, np.uint8)
-
-    def next_line(self) -> None:
-        self.move(Rectangle(0, self.LINE, self.width, self.height), 0, -self.LINE)
-        with self.draw(Rectangle(0, self.height - self.LINE, self.width, self.height)) as pixels:
-            pixels[...] = self._random.integers(0, 256, pixels.shape, np.uint8)
 
 
 @pytest.mark.peer(*VIEWER)

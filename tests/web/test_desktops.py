@@ -2,9 +2,10 @@
 
 import base64
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,9 +16,10 @@ from PIL import Image
 
 from rdpprov.accounts.authenticator import FileAuthenticator
 from rdpprov.accounts.users_file import ScryptCost, UsersFile
-from rdpprov.api.devices import Rectangle
+from rdpprov.api.devices import Rectangle, UnicodeKey
 from rdpprov.rcm.configuration import ListenerConfiguration, ServiceConfiguration
 from rdpprov.rcm.service import RemoteConnectionManager
+from rdpprov.sessions.base import DesktopRequest
 from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.sessions.factories import logon_desktop_factory
 from rdpprov.traces.checker import check_trace
@@ -25,6 +27,7 @@ from rdpprov.traces.format import read_trace
 from rdpprov.traces.recorder import TraceDirectory
 from rdpprov.web.configuration import WebConfiguration
 from rdpprov.web.server import WebServer
+from tests.peers.scrolling_desktop import Terminal
 from tests.web.support import Page, Web, browser
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -48,18 +51,25 @@ class Desk:
         self.web.server.request_stop()
 
 
+def still_demo(request: DesktopRequest) -> DemoDesktop:
+    """Nothing changes by itself."""
+    made = DemoDesktop(request)
+    made.stop_clock()
+    return made
+
+
 @asynccontextmanager
-async def desk(home: Path, **options: object) -> AsyncIterator[Desk]:
+async def desk(
+    home: Path, make: Callable[[DesktopRequest], Any] = still_demo, **options: object
+) -> AsyncIterator[Desk]:
     """A service for browsers on loopback, stopped in an orderly way; its traces are checked."""
     users = UsersFile(home / "users", cost=ScryptCost(n=16))
     users.add(USER, PASSWORD)
-    desktops: list[DemoDesktop] = []
+    desktops: list[Any] = []
 
     def desktop(request):
-        made = DemoDesktop(request)
-        made.stop_clock()
-        desktops.append(made)
-        return made
+        desktops.append(make(request))
+        return desktops[-1]
 
     listener = ListenerConfiguration("web", "rdpprov.providers.rfb.manager:RfbManager", {"sockets": False})
     manager = RemoteConnectionManager(
@@ -314,3 +324,37 @@ async def test_the_canvas_is_the_framebuffer_in_every_encoding_that_novnc_asks_f
                 await page.key(character, "", 0, character)
             await until(lambda: desktop.text == "Hello")
             await shows(page, desktop)
+
+
+def video_of(service: Desk):
+    """The display of the only connection that there is."""
+    [callback] = service.manager._context.connections.values()
+    return callback.connection._video
+
+
+async def test_the_canvas_is_the_framebuffer_after_what_scrolls_was_copied(tmp_path):
+    async with desk(tmp_path, Terminal) as service, browser(tmp_path) as page:
+        with trio.fail_after(60):
+            await page.call("Page.addScriptToEvaluateOnNewDocument", source=ONLY.replace("ENCODING", "1"))  # and Raw
+            await page.size(800, 600)
+            desktop = await open_desktop(page, service)
+            video = video_of(service)
+            for number, lines in enumerate((1, 3, 1, 2)):
+                for _ in range(lines):
+                    desktop.next_line()
+                await shows(page, desktop)
+                assert video.copies == number + 1
+            assert video.copied_pixels == desktop.width * (4 * desktop.height - 7 * Terminal.LINE)
+
+
+async def test_the_demo_s_text_is_copied_when_it_scrolls(tmp_path):
+    async with desk(tmp_path) as service, browser(tmp_path) as page:
+        with trio.fail_after(60):
+            await page.size(1280, 800)
+            desktop = await open_desktop(page, service)
+            for line in range(12):
+                for letter in f"This is line {line}\n":
+                    for pressed in (True, False):
+                        desktop.input_event(UnicodeKey(letter, pressed))
+                await shows(page, desktop)
+            assert video_of(service).copies > 10
