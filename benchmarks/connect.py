@@ -36,8 +36,9 @@ from measuring import (
     verdict,
 )
 
+from rdpprov.protocol.events import NEED_DATA
 from rdpprov.protocol.rdp.client import ClientState, RdpClientMachine
-from rdpprov.protocol.rdp.events import NEED_DATA, StartTls
+from rdpprov.protocol.rdp.events import StartTls
 from rdpprov.security.tls import client_context
 
 CHEAP = ScryptCost(n=2, r=1, p=1)

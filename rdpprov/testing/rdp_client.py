@@ -14,10 +14,9 @@ import trio
 from rdpprov.api.devices import InputEvent, Pixels, PointerShape
 from rdpprov.codecs import pixels, planar, rle
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rdp.client import ClientOptions, RdpClientMachine
 from rdpprov.protocol.rdp.events import (
-    NEED_DATA,
-    PAUSED,
     Activated,
     BitmapsReceived,
     ChannelDataReceived,

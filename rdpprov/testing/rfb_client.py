@@ -16,10 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rdpprov.api.devices import Pixels, PointerShape, Rectangle
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rfb.client import RfbClientMachine
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     BellRang,
     ClientEvent,
     ClipboardOffered,

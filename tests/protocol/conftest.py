@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.events import NeedData, Paused
 from rdpprov.protocol.rdp import events
 from rdpprov.protocol.rdp.activation import ActivationState
 from rdpprov.protocol.rdp.client import ClientOptions, RdpClientMachine
@@ -102,7 +103,7 @@ class Dialogue:
         self.server_said += data
         for part in self.cut(data):
             self.client.receive_data(part)
-            while not isinstance(event := self.client.next_event(), events.NeedData | events.Paused):
+            while not isinstance(event := self.client.next_event(), NeedData | Paused):
                 self.client_events.append(event)
                 if isinstance(event, events.StartTls):
                     self.client.tls_established()
@@ -117,7 +118,7 @@ class Dialogue:
 
     def _take_events(self, act: bool) -> list[events.ServerEvent]:
         taken = []
-        while not isinstance(event := self.server.next_event(), events.NeedData | events.Paused):
+        while not isinstance(event := self.server.next_event(), NeedData | Paused):
             taken.append(event)
             if act:
                 self._act()

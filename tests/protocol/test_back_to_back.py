@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.events import PAUSED, NeedData, Paused
 from rdpprov.protocol.rdp.activation import ActivationState
 from rdpprov.protocol.rdp.client import ClientOptions, ClientState
 from rdpprov.protocol.rdp.events import (
-    PAUSED,
     Activated,
     CapabilitiesConfirmed,
     ClientInfoReceived,
@@ -21,8 +21,6 @@ from rdpprov.protocol.rdp.events import (
     Disconnected,
     Licensed,
     McsConnected,
-    NeedData,
-    Paused,
     StartTls,
 )
 from rdpprov.protocol.rdp.framing import SESSION_LIMIT

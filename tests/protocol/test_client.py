@@ -7,11 +7,10 @@ import pytest
 
 from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, PointerMotion, Rectangle
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rdp.activation import server_capabilities
 from rdpprov.protocol.rdp.client import CLIENT_SHARE_TRANSITIONS, ClientOptions, ClientState, pointer_shape
 from rdpprov.protocol.rdp.events import (
-    NEED_DATA,
-    PAUSED,
     Activated,
     BitmapsReceived,
     Deactivated,

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.errors import RemoteProtocolError
-from rdpprov.protocol.rdp.events import NEED_DATA, StartTls
+from rdpprov.protocol.events import NEED_DATA
+from rdpprov.protocol.rdp.events import StartTls
 from rdpprov.protocol.rdp.framing import LOGON_LIMIT, NEGOTIATION_LIMIT, SESSION_LIMIT, UnitSplitter
 from rdpprov.protocol.rdp.server import STAGES, RdpServerMachine, ServerOptions, ServerState
 from rdpprov.wire.rdp.nego import NegotiationRequest

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.events import PAUSED
 from rdpprov.protocol.rdp.client import ClientOptions, RdpClientMachine
-from rdpprov.protocol.rdp.events import PAUSED, NegotiationRefused, StartTls
+from rdpprov.protocol.rdp.events import NegotiationRefused, StartTls
 from rdpprov.protocol.rdp.negotiation import (
     NEGOTIATION_SERVER_TRANSITIONS,
     NegotiationRefusedError,

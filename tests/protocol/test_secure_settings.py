@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import PAUSED
 from rdpprov.protocol.rdp.client import ClientOptions, ClientState
-from rdpprov.protocol.rdp.events import PAUSED, ClientInfoReceived, Licensed
+from rdpprov.protocol.rdp.events import ClientInfoReceived, Licensed
 from rdpprov.protocol.rdp.secure_settings import (
     NEW_LICENSE_REQUEST_PDU,
     NO_LICENSE_PDU,

@@ -20,12 +20,11 @@ from rdpprov.api import (
 )
 from rdpprov.api.devices import InputEvent, PointerShape, Rectangle
 from rdpprov.api.identity import ReconnectSecret, UserToken
+from rdpprov.protocol.events import NeedData, Paused
 from rdpprov.protocol.rdp.client import ClientOptions, RdpClientMachine
 from rdpprov.protocol.rdp.events import (
     Activated,
     BitmapsReceived,
-    NeedData,
-    Paused,
     PointerMoved,
     PointerReceived,
     StartTls,

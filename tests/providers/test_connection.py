@@ -21,8 +21,9 @@ from rdpprov.api.devices import (
 from rdpprov.api.identity import ReconnectMethod
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import HResultError, NotImplementedByProvider
+from rdpprov.protocol.events import NeedData, Paused
 from rdpprov.protocol.rdp.client import RdpClientMachine
-from rdpprov.protocol.rdp.events import Activated, NeedData, Paused, ShutdownDenied, StartTls
+from rdpprov.protocol.rdp.events import Activated, ShutdownDenied, StartTls
 from rdpprov.providers.rdp.client_data import client_data, connection_settings
 from rdpprov.providers.rdp.connection import MAX_UNSENT, RdpConnection
 from rdpprov.providers.rdp.options import RdpListenerOptions

@@ -19,10 +19,9 @@ import attrs
 from rdpprov.api.devices import DEFAULT_POINTER, HIDDEN_POINTER, InputEvent, PointerShape, Rectangle
 from rdpprov.codecs.pointer import decode_pointer
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED, NeedData, Paused
 from rdpprov.protocol.rdp.channels import MESSAGE_LIMIT, ChannelAssembler, pack_chunks
 from rdpprov.protocol.rdp.events import (
-    NEED_DATA,
-    PAUSED,
     Activated,
     BitmapsReceived,
     ChannelDataReceived,
@@ -32,8 +31,6 @@ from rdpprov.protocol.rdp.events import (
     Disconnected,
     ErrorInfoReceived,
     Licensed,
-    NeedData,
-    Paused,
     PointerMoved,
     PointerReceived,
     ReceivedBitmap,

@@ -1,15 +1,14 @@
 """What the RDP machines tell their owner: one event at a time, from `next_event`.
 
 An event tells what has already happened on the wire; if it had to be answered, the answer is queued in `data_to_send`.
-Two results of `next_event` are not events: `NEED_DATA` (no complete PDU is buffered; give more bytes) and `PAUSED` (the
-owner must act; the machine's `state` says how).
+Two results of `next_event` are not events: `rdpprov.protocol.events.NEED_DATA` (no complete PDU is buffered; give more
+bytes) and `PAUSED` (the owner must act; the machine's `state` says how).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -20,24 +19,6 @@ if TYPE_CHECKING:
     from rdpprov.wire.rdp.client_info import ClientInfo
     from rdpprov.wire.rdp.gcc import ClientClusterData, ClientCoreData, ClientNetworkData
     from rdpprov.wire.rdp.nego import NegotiationFailureCode
-
-
-class NeedData(Enum):
-    """The type of `NEED_DATA`."""
-
-    NEED_DATA = "need data"
-
-
-class Paused(Enum):
-    """The type of `PAUSED`."""
-
-    PAUSED = "paused"
-
-
-NEED_DATA: Final = NeedData.NEED_DATA
-"""No complete PDU is buffered: call `receive_data`."""
-PAUSED: Final = Paused.PAUSED
-"""The machine waits for its owner; more bytes do not help."""
 
 
 # Both sides

@@ -17,19 +17,16 @@ import attrs
 from rdpprov.api.devices import PointerShape
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED, NeedData, Paused
 from rdpprov.protocol.rdp.activation import ActivationServerMachine, ActivationState
 from rdpprov.protocol.rdp.channels import MESSAGE_LIMIT, ChannelAssembler, pack_chunks
 from rdpprov.protocol.rdp.events import (
-    NEED_DATA,
-    PAUSED,
     CapabilitiesConfirmed,
     ChannelDataReceived,
     ClientInfoReceived,
     Disconnected,
     McsConnected,
-    NeedData,
     NegotiationRefused,
-    Paused,
     ServerEvent,
 )
 from rdpprov.protocol.rdp.framing import LOGON_LIMIT, NEGOTIATION_LIMIT, SESSION_LIMIT, UnitSplitter

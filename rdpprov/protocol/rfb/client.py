@@ -12,10 +12,9 @@ from typing import Final
 
 from rdpprov.api.devices import Rectangle
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED, NeedData, Paused
 from rdpprov.protocol.rfb.clipboard import Clipboard
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     BellRang,
     ClientEvent,
     ColourMapChanged,
@@ -27,8 +26,6 @@ from rdpprov.protocol.rfb.events import (
     FenceAnswered,
     FenceRequested,
     LedStateReceived,
-    NeedData,
-    Paused,
     PointerMoved,
     RectangleReceived,
     ServerFeature,

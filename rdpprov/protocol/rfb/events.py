@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from rdpprov.protocol.rdp.events import NEED_DATA, PAUSED, NeedData, Paused
-
 if TYPE_CHECKING:
     from rdpprov.api.devices import Rectangle
     from rdpprov.security.ra2 import Ra2Cipher
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from rdpprov.wire.rfb.pixel_format import PixelFormat
     from rdpprov.wire.rfb.rsa_aes import RsaPublicKey
     from rdpprov.wire.rfb.screens import ResizeReason, ResizeStatus, ScreenArea
-
-__all__ = ["NEED_DATA", "PAUSED", "NeedData", "Paused"]
 
 
 # Both sides

@@ -14,10 +14,9 @@ import attrs
 
 from rdpprov.api.devices import Rectangle
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED, NeedData, Paused
 from rdpprov.protocol.rfb.clipboard import Clipboard
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     ContinuousUpdatesChanged,
     CutTextDropped,
     DesktopSizeRequested,
@@ -25,8 +24,6 @@ from rdpprov.protocol.rfb.events import (
     FenceAnswered,
     FenceRequested,
     KeyReceived,
-    NeedData,
-    Paused,
     PixelFormatChanged,
     PointerReceived,
     ServerEvent,

@@ -22,9 +22,8 @@ from rdpprov.api.structures import PropertyValue, ProtocolCounters, ProtocolStat
 from rdpprov.encoding.bitmap import TileCache
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rdp.events import (
-    NEED_DATA,
-    PAUSED,
     Activated,
     CapabilitiesConfirmed,
     ChannelDataReceived,

@@ -27,9 +27,8 @@ from rdpprov.api.identity import AuthenticatedUser, LogonError, UserToken
 from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED, NeedData, Paused
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     ChallengeAnswered,
     ClientInitReceived,
     ClipboardOffered,
@@ -43,8 +42,6 @@ from rdpprov.protocol.rfb.events import (
     FenceAnswered,
     FenceRequested,
     KeyReceived,
-    NeedData,
-    Paused,
     PixelFormatChanged,
     PointerReceived,
     Refused,

@@ -5,6 +5,7 @@ from typing import Literal
 import attrs
 
 from rdpprov.api import ProtocolConnectionCallback
+from rdpprov.protocol.events import NeedData
 from rdpprov.protocol.rfb.events import (
     ChallengeAnswered,
     ClientInitReceived,
@@ -12,7 +13,6 @@ from rdpprov.protocol.rfb.events import (
     CutTextDropped,
     CutTextReceived,
     KeyReceived,
-    NeedData,
     SecurityChosen,
     StartRecords,
 )

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rdpprov.errors import RemoteProtocolError
+from rdpprov.protocol.events import NeedData, Paused
 from rdpprov.protocol.rfb import events
 from rdpprov.protocol.rfb.client import RfbClientMachine
 from rdpprov.protocol.rfb.handshake import ClientIdentity, ServerState, Version
@@ -137,7 +138,7 @@ class Dialogue:
         """Give the client bytes; what it made of them."""
         self.client.receive_data(data)
         taken = []
-        while not isinstance(event := self.client.next_event(), events.NeedData | events.Paused):
+        while not isinstance(event := self.client.next_event(), NeedData | Paused):
             taken.append(event)
             match event:
                 case events.StartTls():
@@ -155,7 +156,7 @@ class Dialogue:
         """Give the server bytes; what it made of them."""
         self.server.receive_data(data)
         taken = []
-        while not isinstance(event := self.server.next_event(), events.NeedData | events.Paused):
+        while not isinstance(event := self.server.next_event(), NeedData | Paused):
             taken.append(event)
             if act:
                 self._act(event)

@@ -8,14 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import PAUSED, NeedData, Paused
 from rdpprov.protocol.rfb.client import RfbClientMachine
 from rdpprov.protocol.rfb.events import (
-    PAUSED,
     ChallengeAnswered,
     ClientInitReceived,
     CredentialsOffered,
-    NeedData,
-    Paused,
     Refused,
     SecurityChosen,
     ServerInitReceived,

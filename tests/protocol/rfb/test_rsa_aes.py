@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rfb.client import RfbClientMachine
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     ClientInitReceived,
     CredentialsOffered,
     SecurityChosen,

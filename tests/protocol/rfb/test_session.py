@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rdpprov.api.devices import Rectangle
 from rdpprov.errors import LocalProtocolError, RemoteProtocolError
+from rdpprov.protocol.events import NeedData, Paused
 from rdpprov.protocol.rfb import server as server_module
 from rdpprov.protocol.rfb.clipboard import HOPELESS_CUT_TEXT, MAX_SENT, OWN_CAPS
 from rdpprov.protocol.rfb.events import (
@@ -32,8 +33,6 @@ from rdpprov.protocol.rfb.events import (
     FenceRequested,
     KeyReceived,
     LedStateReceived,
-    NeedData,
-    Paused,
     PixelFormatChanged,
     PointerMoved,
     PointerReceived,

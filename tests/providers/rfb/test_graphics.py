@@ -3,9 +3,8 @@
 import pytest
 import trio
 
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     DesktopSizeRequested,
     EncodingsChanged,
     FenceAnswered,

@@ -11,8 +11,8 @@ from trio.testing import memory_stream_pair
 
 from rdpprov.accounts.authenticator import FileAuthenticator
 from rdpprov.accounts.users_file import User, UserIndex
+from rdpprov.protocol.events import NEED_DATA
 from rdpprov.protocol.rfb.client import RfbClientMachine
-from rdpprov.protocol.rfb.events import NEED_DATA
 from rdpprov.protocol.rfb.handshake import ClientIdentity, ClientState
 from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.providers.rfb.listener import RfbListener

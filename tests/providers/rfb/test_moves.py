@@ -11,10 +11,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from rdpprov.api.devices import Move, Rectangle
+from rdpprov.protocol.events import NEED_DATA, PAUSED
 from rdpprov.protocol.rfb.client import RfbClientMachine
 from rdpprov.protocol.rfb.events import (
-    NEED_DATA,
-    PAUSED,
     ContinuousUpdatesChanged,
     DesktopResized,
     EncodingsChanged,
