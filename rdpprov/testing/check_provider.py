@@ -38,6 +38,7 @@ PATIENCE = 5.0
 BLOCKED = 1.0
 """Seconds for which the event loop may stand still, as in the service."""
 USER = "kit"
+NOT_REACHED = "mend what failed first"
 
 
 class Status(enum.Enum):
@@ -107,9 +108,19 @@ class Report:
         return next(result for result in self.results if result.rule == BY_NAME[rule])
 
     def to_text(self) -> str:
-        """For people: the good ones first, then what is not applicable, then what is wrong."""
+        """For people: the good ones first, then what is not applicable, then what is wrong.
+
+        What was not reached is only counted: what comes after a broken foundation is most of all rules, and would hide
+        the one that matters.
+        """
         order = (Status.PASSED, Status.NOT_APPLICABLE, Status.NOT_REACHED, Status.FAILED)
-        text = "".join(result.to_text() for status in order for result in self.results if result.status is status)
+        text = ""
+        for status in order:
+            results = [result for result in self.results if result.status is status]
+            if status is Status.NOT_REACHED and len(results) > 1:
+                text += f"{status.value:>14}  {len(results)} more: {NOT_REACHED}\n"
+            else:
+                text += "".join(result.to_text() for result in results)
         counts = ", ".join(f"{len(self.named(status))} {status.value}" for status in order if self.named(status))
         return f"{text}{self.provider}: {counts}\n"
 
@@ -222,7 +233,7 @@ def _result(rule: Rule, check: Check, unplayed: bool) -> RuleResult:
     if rule.name in findings.absent:
         return RuleResult(rule, Status.NOT_APPLICABLE, (findings.absent[rule.name],))
     if unplayed:
-        return RuleResult(rule, Status.NOT_REACHED, ("mend what failed first",))
+        return RuleResult(rule, Status.NOT_REACHED, (NOT_REACHED,))
     return RuleResult(rule, Status.NOT_APPLICABLE, (f"needs {rule.needs or 'what this provider does not have'}",))
 
 

@@ -19,8 +19,8 @@ from rdpprov.api.logon_error_redirector import LogonErrorRedirector
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.api.structures import ConnectionSettings, ListenerSettings, Settings
 from rdpprov.errors import E_NOTIMPL, ConfigurationError, HResultError
-from rdpprov.rcm.asking import unwrapped
-from rdpprov.rcm.failure_policy import FAILURE_POLICY, Effect
+from rdpprov.rcm.asking import call_of, unwrapped
+from rdpprov.rcm.failure_policy import Call, Effect
 from rdpprov.rcm.loader import faults_of
 from rdpprov.testing.check_clients import CheckClient, Relay
 from rdpprov.testing.kit_service import (
@@ -296,10 +296,10 @@ class Run:
         Raises:
             CannotGoOnError: it broke a rule.
         """
-        row = FAILURE_POLICY.get(method.__name__)
+        row = _row_of(method)
         name = row.name if row is not None else "".join(word.capitalize() for word in method.__name__.split("_"))
         is_notification = row is not None and row.is_notification
-        patience = self.kit.patience * (2 if method.__name__ == "close" else 1)
+        patience = self.kit.patience * (2 if name == "Close" else 1)
         broken = self.kit.shields_broken
         answer = None
         try:
@@ -510,11 +510,14 @@ class Run:
             failure = (
                 f"; the client failed with {told_by(unwrapped(guest.failure))}" if guest.failure is not None else ""
             )
+            place = ""
+            if guest.failure is not None and guest.listening.address is None:
+                place = "; the listener has no bound_addresses, so nobody could tell it where to go"
             self.listens_still(guest.listening)
             self.findings.require(
                 rule,
                 False,
-                f"{why}no OnConnected within {2 * self.kit.patience:g} s of the client's arrival{failure}",
+                f"{why}no OnConnected within {2 * self.kit.patience:g} s of the client's arrival{failure}{place}",
             )
             raise CannotGoOnError(rule)
         self.findings.check(rule, True)
@@ -658,6 +661,14 @@ async def _sockets_left(before: set[str], patience: float) -> int:
             gc.collect()
             await trio.sleep(SETTLE)
     return len(open_sockets() - before)
+
+
+def _row_of(method: Callable[..., object]) -> Call | None:
+    """What the failure policy says of a method; None: the service calls none of that name."""
+    try:
+        return call_of(method)
+    except LookupError:
+        return None
 
 
 def is_coroutine(value: object) -> bool:

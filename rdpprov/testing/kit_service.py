@@ -387,7 +387,10 @@ def shown(value: object) -> str:
 
 
 def told_by(error: BaseException) -> str:
-    """An exception of a provider's, for people: its type, its words and where it was raised."""
+    """An exception of a provider's, for people: its type, its words and where it was raised; of a group the first."""
+    if isinstance(error, BaseExceptionGroup):
+        more = f"; and {len(error.exceptions) - 1} more" if len(error.exceptions) > 1 else ""
+        return told_by(error.exceptions[0]) + more
     try:
         words = str(error)
     except Exception:

@@ -167,6 +167,29 @@ class SaysMoreThanAddresses(Listener):
         self.bound = addresses
 
 
+def without_a_name(method):
+    async def wrapper(*args):
+        return await method(*args)
+
+    return wrapper
+
+
+class AnswersWithoutAName(Connection):
+    @without_a_name
+    async def get_client_data(self):
+        return None
+
+
+class FailsTwice(Connection):
+    async def accept_connection(self):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.fail)
+            nursery.start_soon(self.fail)
+
+    async def fail(self):
+        raise KeyError("the key")
+
+
 class HasNoWords(Connection):
     class Answer:
         def __repr__(self):
