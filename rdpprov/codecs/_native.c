@@ -1705,6 +1705,66 @@ done:
 /* ------------------------------------------------------------------------------------------------ RFB: Tight */
 
 #define MAX_CELL 64
+#define UPPER 8 /* rows of a cell; those of a photograph show by then that it has too many colours */
+
+/* Places for the hashes of colours. A cell writes its own mark, so they are not wiped for each. */
+struct marks {
+    uint8_t places[4096], mark;
+};
+
+/* Whether it is certain that a part of a cell has more than `most` colours: so many places are marked. It gives up soon
+ * where that is not likely, and takes a third of the time of a palette. */
+static int
+surely_has_more(struct marks *marks, const uint32_t *pixels, size_t width, size_t height, size_t most)
+{
+    size_t found = 0, x, y;
+
+    if (++marks->mark == 0) {
+        memset(marks->places, 0, sizeof marks->places);
+        marks->mark = 1;
+    }
+    for (y = 0; y < height; y++, pixels += width) {
+        for (x = 0; x < width; x++) {
+            uint8_t *place = marks->places + (pixels[x] * UINT32_C(2654435761) >> 20);
+            found += *place != marks->mark;
+            *place = marks->mark;
+        }
+        if (found > most)
+            return 1;
+        if (found < (y + 1) * width / 2)
+            return 0;
+    }
+    return 0;
+}
+
+/* How many colours a cell has, 0 for more than `most`, and the first two. */
+static void
+count_cell(const struct picture *picture, const struct tile *cell, const struct form *form, struct palette *palette,
+           struct marks *marks, size_t most, uint32_t result[3])
+{
+    uint32_t pixels[MAX_CELL * MAX_CELL];
+    uint8_t indices[2 * MAX_CELL] = {0}; /* for nobody */
+    size_t width = cell->right - cell->left, height = cell->bottom - cell->top, y;
+    struct tile upper = *cell, lower = *cell;
+
+    begin_palette(palette, most);
+    palette->colours[0] = palette->colours[1] = 0;
+    upper.bottom = lower.top = cell->top + (height < UPPER ? height : UPPER);
+    load_countable(picture, &upper, form, pixels);
+    if (surely_has_more(marks, pixels, width, upper.bottom - upper.top, most)) {
+        palette->most = most < 2 ? most : 2; /* to name them */
+        height = upper.bottom - upper.top;
+    } else {
+        load_countable(picture, &lower, form, pixels + (upper.bottom - upper.top) * width);
+    }
+    for (y = 0; y < height; y++)
+        if (index_row(palette, pixels + y * width, y ? pixels + (y - 1) * width : NULL, width, indices + MAX_CELL) < 0)
+            break;
+    number_palette(palette, form);
+    result[0] = y < height ? 0 : (uint32_t)palette->count;
+    result[1] = palette->colours[0];
+    result[2] = palette->colours[1];
+}
 
 PyDoc_STRVAR(count_colours_doc,
 "count_colours(pixels, tables, size, side, most) -> bytes\n\nrdpprov.codecs.tight.count_colours: three uint32 a cell.");
@@ -1737,31 +1797,17 @@ count_colours(PyObject *module, PyObject *args)
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    uint32_t rows[2][MAX_CELL], *cell = out;
-    uint8_t indices[2 * MAX_CELL] = {0}; /* for nobody */
+    struct marks marks = {{0}, 0};
+    uint32_t *counted = out;
     size_t x, y;
-    for (y = 0; y < down; y++) {
-        for (x = 0; x < across; x++, cell += 3) {
-            struct tile line = {x * (size_t)side, y * (size_t)side, (x + 1) * (size_t)side, 0};
-            size_t bottom = line.top + (size_t)side, which = 0;
-            const uint32_t *above = NULL;
-            int failed = 0;
-            if (line.right > picture.width)
-                line.right = picture.width;
-            if (bottom > picture.height)
-                bottom = picture.height;
-            begin_palette(palette, (size_t)most);
-            palette->colours[0] = palette->colours[1] = 0;
-            for (; line.top < bottom && !failed; line.top++, which ^= 1) {
-                line.bottom = line.top + 1;
-                load_countable(&picture, &line, &form, rows[which]);
-                failed = index_row(palette, rows[which], above, line.right - line.left, indices + MAX_CELL) < 0;
-                above = rows[which];
-            }
-            number_palette(palette, &form);
-            cell[0] = failed ? 0 : (uint32_t)palette->count;
-            cell[1] = palette->colours[0];
-            cell[2] = palette->colours[1];
+    for (y = 0; y < picture.height; y += (size_t)side) {
+        for (x = 0; x < picture.width; x += (size_t)side, counted += 3) {
+            struct tile cell = {x, y, x + (size_t)side, y + (size_t)side};
+            if (cell.right > picture.width)
+                cell.right = picture.width;
+            if (cell.bottom > picture.height)
+                cell.bottom = picture.height;
+            count_cell(&picture, &cell, &form, palette, &marks, (size_t)most, counted);
         }
     }
     Py_END_ALLOW_THREADS

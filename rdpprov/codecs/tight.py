@@ -138,7 +138,7 @@ class Prepared(NamedTuple):
     head: bytes
     """What follows it uncompressed."""
     stream: int | None
-    """Which one `data` goes through; None: there is no data."""
+    """Which one `data` goes through; None: they go as they are."""
     data: bytes
 
     @property
@@ -158,10 +158,8 @@ class Prepared(NamedTuple):
             LocalProtocolError: it would be longer than 22 bits can say.
         """
         control = bytes((self.control | streams.take_resets(),))
-        if self.stream is None:
-            return control + self.head
-        if len(self.data) < MIN_TO_COMPRESS:
-            return control + self.head + self.data
+        if self.stream is None or len(self.data) < MIN_TO_COMPRESS:
+            return b"".join((control, self.head, self.data))
         data = streams.deflate(self.stream, self.data)
         return control + self.head + compact_length(len(data)) + data
 
@@ -203,7 +201,7 @@ def prepare(
     """All of a rectangle that needs no stream, so many can be made at once.
 
     Args:
-        picture: (height, width, 4) uint8 BGRX, at most `MAX_WIDTH` wide; at most 65536 pixels are wise.
+        picture: (height, width, 4) uint8 BGRX, at most `MAX_WIDTH` wide; at most 131072 pixels are wise.
         layout: the client's.
         most_colours: 1 to 256, that a palette may have; 0: do not look for one.
         quality: of JPEG, for what has more colours; None: the client takes none. Formats of 8 bits have none.
@@ -227,7 +225,7 @@ def prepare(
             return Prepared(_FILTER | stream << 4, bytes((_PALETTE, count - 1)) + palette, stream, data)
     elif quality is not None and layout.bits_per_pixel > 8:
         file = jpeg.encode(picture, quality)
-        return Prepared(_JPEG, compact_length(len(file)) + file, None, b"")
+        return Prepared(_JPEG, compact_length(len(file)), None, file)
     stream = _NOISE if found is None and _is_noise(picture) else _FULL
     return Prepared(stream << 4, b"", stream, form.pack(picture))
 

@@ -36,8 +36,9 @@ RAW, COPY_RECT, HEXTILE, ZLIB, TIGHT, ZRLE = 0, 1, 5, 6, 7, 16
 DATA_ENCODINGS = (RAW, HEXTILE, ZLIB, TIGHT, ZRLE)
 """The encodings of pixels that we make, by their numbers."""
 
-MAX_PIXELS = 1 << 16
-"""Of a rectangle and of a batch, so a batch has 256 KiB and some headers at most. As TigerVNC cuts."""
+MAX_PIXELS = 1 << 17
+"""Of a rectangle and of a batch, so a batch has 512 KiB and some headers at most. Half as many would cost a
+photograph, in JPEG, a twentieth more."""
 
 _BAND = 64  # rows of a piece are a multiple, so that tiles are whole
 _AHEAD = 4  # pieces that workers have at a time
@@ -331,6 +332,8 @@ def _areas(counted: list[list[list[int]]]) -> list[tuple[int, int, int, int, int
 
     Kind is the number of colours: 0 for many, 1, 2 (the same two), 3 for some.
     """
+    if not any(cell[0] for cells in counted for cell in cells):  # a photograph or a film: all of one kind
+        return [(0, 0, 0, 0, len(counted[0]), len(counted))]
     areas: list[tuple[int, int, int, int, int, int]] = []
     above: dict[tuple[int, int, int, int, int], int] = {}  # areas that go on: {kind, colours, left, right: top}
     for row, cells in enumerate([*counted, []]):

@@ -77,6 +77,20 @@ def test_the_extension_counts_the_same_colours(extension, pictures, layouts, dat
     assert counted == tight.count_colours_python(picture, form, side, most).tobytes()
 
 
+@pytest.mark.parametrize("layout", [BGRX, PixelLayout(16, 16, maxima=(31, 63, 31), shifts=(11, 5, 0))])
+def test_the_extension_counts_the_same_colours_in_more_cells_than_it_has_marks(extension, layout):
+    random = np.random.default_rng(4)
+    picture = random.integers(0, 256, (16 * 20 + 3, 16 * 20 + 5, 4), np.uint8)
+    for y in range(0, picture.shape[0], 16):
+        for x in range(0, picture.shape[1], 16):
+            colours = random.integers(0, 256, (int(random.integers(1, 400)), 4), np.uint8)
+            cell = picture[y : y + 16, x : x + 16]
+            cell[:] = colours[random.integers(0, len(colours), cell.shape[:2])]
+    for most in (1, 64, 100):
+        counted = extension.count_colours(picture, tpixel(layout).packed_tables, tpixel(layout).size, 16, most)
+        assert counted == tight.count_colours_python(picture, tpixel(layout), 16, most).tobytes()
+
+
 @pytest.mark.parametrize("colours", [1, 2, 3, 4, 16, 17, 255, 256, 257])
 @pytest.mark.parametrize("size", [(1, 1), (7, 1), (8, 3), (9, 40), (64, 64), (2048, 3)])
 @pytest.mark.parametrize("layout", [BGRX, DEPTH32, RGB565, BGR233], ids=["24", "32", "16", "8"])
