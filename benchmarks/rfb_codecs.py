@@ -7,8 +7,8 @@ the one before, and takes Tight without JPEG, Tight with JPEG of quality 8, or Z
 viewers ask for by themselves); what it gets is decoded once, and compared with the picture unless it is lossy.
 
 `MP/s` is megapixels by a second of the server's CPU, user and system, all its threads: more cores gain nothing by it.
-Xvnc is a process of its own, and its figure has what it takes to send the bytes; so ours sends them, too, through a
-socket to a thread that reads them. `encoder MP/s` is our encoder alone, by the clock, and `2 workers` the same with a
+Xvnc is a process of its own, and its figure has what it takes to send the bytes; so ours sends them, too, through
+TCP to a thread that reads them. `encoder MP/s` is our encoder alone, by the clock, and `2 workers` the same with a
 pool of two threads. `tiles` is all that needs no zlib stream, without and with the extension.
 
 The peer comes from Debian (tigervnc-standalone-server, and imagemagick, which draws the picture there).
@@ -214,7 +214,10 @@ def measure_peer(name, picture):
 
 def sent_cpu(encoder, picture):
     """CPU seconds of this thread for one update, its bytes sent through a socket to one that only reads."""
-    ours, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def read():
         while theirs.recv(1 << 18):
