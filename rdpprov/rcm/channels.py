@@ -32,10 +32,9 @@ class ServiceChannel(trio.abc.Stream):
 
     def __init__(self, channel: Channel, name: str, siblings: "set[ServiceChannel]") -> None:
         self.name = name
-        self._channel = channel
+        self._channel: Channel | None = channel
         self._siblings = siblings
         self._waiting: set[trio.CancelScope] = set()
-        self._is_closed = False
         siblings.add(self)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -45,7 +44,7 @@ class ServiceChannel(trio.abc.Stream):
             trio.ClosedResourceError: the channel is closed, or its connection is over.
             trio.BrokenResourceError: the provider cannot send any more.
         """
-        await self._used(lambda: self._channel.send_all(bytes(data)))
+        await self._used(lambda channel: channel.send_all(bytes(data)))
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return at once: a provider's channel does not say when it can take more.
@@ -54,7 +53,7 @@ class ServiceChannel(trio.abc.Stream):
             trio.ClosedResourceError: the channel is closed, or its connection is over.
         """
         await trio.lowlevel.checkpoint()
-        if self._is_closed:
+        if self._channel is None:
             raise trio.ClosedResourceError
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -64,33 +63,38 @@ class ServiceChannel(trio.abc.Stream):
             trio.ClosedResourceError: the channel is closed, or its connection is over.
             trio.BrokenResourceError: the provider cannot receive any more.
         """
-        return await self._used(lambda: self._channel.receive_some(max_bytes))
+        return await self._used(lambda channel: channel.receive_some(max_bytes))
 
     async def aclose(self) -> None:
         """Close it. Twice is allowed, and so is afterwards."""
-        if self._is_closed:
+        channel = self._channel
+        if channel is None:
             await trio.lowlevel.checkpoint()
             return
         self.connection_ended()
         try:
-            await self._channel.aclose()
+            await channel.aclose()
         except Exception as error:
             log.warning("provider failed", call="aclose", channel=self.name, **for_log(error))
 
     def connection_ended(self) -> None:
-        """Nothing goes through it any more; the provider closes its end with the connection."""
-        self._is_closed = True
+        """Nothing goes through it any more; the provider closes its end with the connection.
+
+        Whoever keeps the stream does not keep the connection, and what its client has said.
+        """
+        self._channel = None
         self._siblings.discard(self)
         for scope in self._waiting:
             scope.cancel()
 
-    async def _used(self, operation: Callable[[], Awaitable[Result]]) -> Result:
-        if self._is_closed:
+    async def _used(self, operation: Callable[[Channel], Awaitable[Result]]) -> Result:
+        channel = self._channel
+        if channel is None:
             raise trio.ClosedResourceError
         with trio.CancelScope() as scope:
             self._waiting.add(scope)
             try:
-                return await operation()
+                return await operation(channel)
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.BusyResourceError):
                 raise
             except Exception as error:

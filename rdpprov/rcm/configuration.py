@@ -6,12 +6,10 @@ from typing import Any
 
 import attrs
 
+from rdpprov.api.constants import WTS_LISTENER_NAME_LENGTH
 from rdpprov.api.enums import SettingType
 from rdpprov.api.identity import UserToken
 from rdpprov.api.structures import Setting, Settings
-
-LISTENER_NAME_LENGTH = 32
-"""WTS_LISTENER_NAME_LENGTH: characters of a listener's name."""
 
 
 def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -180,8 +178,8 @@ class ListenerConfiguration:
 
     @name.validator
     def _fits(self, _attribute: "attrs.Attribute[str]", value: str) -> None:
-        if not 0 < len(value) <= LISTENER_NAME_LENGTH:
-            raise ValueError(f"listener name {value!r} has not 1 to {LISTENER_NAME_LENGTH} characters")
+        if not 0 < len(value) <= WTS_LISTENER_NAME_LENGTH:
+            raise ValueError(f"listener name {value!r} has not 1 to {WTS_LISTENER_NAME_LENGTH} characters")
 
 
 @attrs.frozen(kw_only=True)

@@ -133,7 +133,8 @@ class OldConnection(WtsProtocolConnection):
         await self.say(f"ERROR {error}")
 
     async def query_property(self, query_type, entries_in=()):
-        return self.called("QueryProperty", query_type, entries_in)
+        unknown = NotImplementedByProvider(f"QueryProperty {query_type}")
+        return self.called("QueryProperty", query_type, entries_in, usual=unknown)
 
     async def close(self):
         self.called("Close")

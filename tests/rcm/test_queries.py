@@ -1,6 +1,8 @@
 """What the service asks between the steps: properties, counters, last input, channels; and that nothing overlaps."""
 
+import gc
 import inspect
+import weakref
 
 import pytest
 import trio
@@ -25,6 +27,7 @@ from rdpprov.api.structures import PropertyValue, ProtocolCounters, ProtocolStat
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import HResultError
 from rdpprov.rcm import queries
+from rdpprov.rcm.channels import ServiceChannel
 from rdpprov.rcm.configuration import Limits
 from rdpprov.rcm.queries import implements, last_input, open_channel, query, status
 from rdpprov.testing.scripted import (
@@ -377,6 +380,26 @@ async def test_a_channel_ends_with_its_connection(autojump_clock, checked):
         with pytest.raises(trio.ClosedResourceError):
             await stream.send_all(b"late")
     checked(provider)
+
+
+@pytest.mark.parametrize("ended_by", ["the stream's user", "the connection"])
+async def test_who_keeps_a_channel_s_stream_does_not_keep_the_provider_s_end(autojump_clock, ended_by):
+    """Behind that is the connection, with its client's password."""
+    channel = MemoryChannel()
+    alive = weakref.ref(channel)
+    stream = ServiceChannel(channel, "test", set())
+    with trio.move_on_after(1):
+        await stream.receive_some()
+    if ended_by == "the connection":
+        stream.connection_ended()
+    else:
+        await stream.aclose()
+    del channel
+    await trio.lowlevel.checkpoint()  # trio itself keeps what it sent last into a task: the cancellation from there
+    gc.collect()
+    assert alive() is None
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.receive_some()
 
 
 async def test_a_channel_that_comes_when_its_connection_ends_is_closed(autojump_clock, checked):
