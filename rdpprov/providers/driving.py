@@ -223,6 +223,7 @@ class DrivenConnection(ProtocolConnection):
             self._receive(data)
 
     async def _write(self) -> None:
+        others_had_their_turn = True
         while True:
             self._before_writing()
             if not self._send_now():
@@ -231,14 +232,18 @@ class DrivenConnection(ProtocolConnection):
                     await self._flush()
             self._written.unpark_all()
             due = self._video.due()
+            if due is not None and due <= trio.current_time():
+                if not (others_had_their_turn and self._transport.is_writable()):
+                    await self._transport.wait_writable()
+                self._queue_piece()
+                others_had_their_turn = False
+                continue
             if due is None:
                 await self._bell.wait()
-            elif due <= trio.current_time():
-                await self._transport.wait_writable()
-                self._queue_piece()
             else:
                 with trio.move_on_at(due):
                     await self._bell.wait()
+            others_had_their_turn = True
 
     async def close(self) -> None:
         """IWRdsProtocolConnection.Close: what the protocol says last, TLS close_notify, FIN."""

@@ -8,6 +8,7 @@ for, with a time limit: cheaper by a turn of the event loop for every write.
 """
 
 import os
+import select
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -199,8 +200,10 @@ class Transport:
         # The stream would try first, mostly in vain, and after success go round the event loop once more.
         while (descriptor := self._socket.fileno()) >= 0:
             await trio.lowlevel.wait_readable(descriptor)
-            with suppress(BlockingIOError):
+            try:
                 return os.read(descriptor, RECEIVE_SIZE)
+            except BlockingIOError:
+                pass  # somebody else's wake-up
         raise trio.ClosedResourceError("closed already")
 
     @property
@@ -226,15 +229,15 @@ class Transport:
     def _send_records(self, data: bytes) -> None:
         if self._unsent:
             raise ClientGone("connection broke: a write was given up")
-        sent = 0
-        if self._socket is not None and data:
-            try:
-                sent = os.write(self._socket.fileno(), data)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise ClientGone(f"connection broke: {_reason(error)}") from error
-        self._unsent = memoryview(data)[sent:] if sent < len(data) else NOTHING
+        unsent = memoryview(data)
+        try:
+            while self._socket is not None and unsent:  # more than once: a client that reads makes room meanwhile
+                unsent = unsent[os.write(self._socket.fileno(), unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ClientGone(f"connection broke: {_reason(error)}") from error
+        self._unsent = unsent or NOTHING
 
     async def drain(self) -> None:
         """Wait until all is sent. Cancelled, it has sent a part, and nothing can be sent any more.
@@ -254,6 +257,14 @@ class Transport:
     async def _send_all_records(self, data: bytes) -> None:
         self._send_records(data)
         await self.drain()
+
+    def is_writable(self) -> bool:
+        """Whether the client takes something just now; False also where only `wait_writable` can tell."""
+        if self._socket is None or (descriptor := self._socket.fileno()) < 0:
+            return False
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
 
     async def wait_writable(self) -> None:
         """Wait until the client may take something: a frame that is grabbed then is fresh when it leaves.

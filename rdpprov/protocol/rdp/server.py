@@ -128,6 +128,7 @@ class RdpServerMachine:
         "_outgoing",
         "_output",
         "_preconnection_over",
+        "_stage",
         "_ultimatum_sent",
         "client_info",
         "options",
@@ -138,6 +139,7 @@ class RdpServerMachine:
     def __init__(self, options: ServerOptions) -> None:
         self.options = options
         self.state = ServerState.EXPECT_CONNECTION_REQUEST
+        self._stage = STAGES[self.state]
         self.preconnection: PreconnectionPdu | None = None
         """What the client sent before X.224, if it did and `ServerOptions.preconnection` allows it."""
         self.client_info: ClientInfo | None = None
@@ -161,7 +163,7 @@ class RdpServerMachine:
         What is beyond the state's limit is not kept, and `next_event` refuses the client once it is not paused any
         more; an owner that reads on while the machine is paused counts the bytes itself.
         """
-        if STAGES[self.state].receives:
+        if self._stage.receives:
             self._incoming.receive_data(data)
 
     def data_to_send(self) -> bytes:
@@ -191,7 +193,7 @@ class RdpServerMachine:
         while not self._events:
             if self._error is not None:
                 raise self._error
-            stage = STAGES[self.state]
+            stage = self._stage
             if stage.take is None:
                 return PAUSED
             try:
@@ -226,9 +228,9 @@ class RdpServerMachine:
 
     def _enter(self, state: ServerState) -> None:
         self.state = state
-        stage = STAGES[state]
-        self._incoming.limit = stage.limit
-        if not stage.receives:
+        self._stage = STAGES[state]
+        self._incoming.limit = self._stage.limit
+        if not self._stage.receives:
             self._incoming.clear()
 
     # Who takes what comes
@@ -298,7 +300,9 @@ class RdpServerMachine:
 
     def _follow_share(self) -> None:
         assert self._activation is not None
-        self._enter(_SHARE_STATES[self._activation.state])
+        state = _SHARE_STATES[self._activation.state]
+        if state is not self.state:
+            self._enter(state)
 
     # Told by the owner
 
@@ -360,7 +364,7 @@ class RdpServerMachine:
         Raises:
             LocalProtocolError: there is no share.
         """
-        if self._activation is None or STAGES[self.state].over or self.state is ServerState.DEACTIVATED:
+        if self._activation is None or self._stage.over or self.state is ServerState.DEACTIVATED:
             raise self._illegal("deactivate()")
         self._activation.deactivate()
         self._output = None
@@ -386,7 +390,7 @@ class RdpServerMachine:
     # Output. After the end of the connection it is dropped: whoever draws may not know yet.
 
     def _writer(self, call: str) -> OutputWriter | None:
-        if STAGES[self.state].over:
+        if self._stage.over:
             return None
         if self.state is not ServerState.ACTIVE or self._output is None:
             raise self._illegal(call)  # FIN-05, fact 40: nothing before Font Map
@@ -456,7 +460,7 @@ class RdpServerMachine:
         Raises:
             LocalProtocolError: there was no share yet, so the client cannot have asked.
         """
-        if STAGES[self.state].over:
+        if self._stage.over:
             return
         if self._activation is None:
             raise self._illegal("send_shutdown_denied()")
@@ -527,7 +531,7 @@ class RdpServerMachine:
         Raises:
             LocalProtocolError: the channel is not open.
         """
-        if STAGES[self.state].over:
+        if self._stage.over:
             return
         if channel_id not in self._assemblers or self._mcs is None:
             raise LocalProtocolError(f"send_channel_data(): channel {channel_id} is not open")
@@ -611,7 +615,7 @@ class RdpServerMachine:
         return activation is not None and activation.state is not ActivationState.INACTIVE and not over
 
     def _needs_share(self, call: str) -> bool:
-        if STAGES[self.state].over:
+        if self._stage.over:
             return False
         if not self._is_active():
             raise self._illegal(call)
