@@ -1,7 +1,9 @@
 """The authenticator: one judge of names and passwords for NLA, the logon desktop, RFB, the web and the broker alike."""
 
+import datetime as dt
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import structlog
 import trio
@@ -42,6 +44,7 @@ class PasswordAuthenticator(ABC):
                 users cannot be looked up; what `_verify` raises.
         """
         started = trio.current_time()
+        token = refusal = None
         try:
             # Abandoned when the client goes: nobody waits for the rest of a hash, and the thread's place in the
             # limiter is free only when it is done.
@@ -51,8 +54,13 @@ class PasswordAuthenticator(ABC):
         except ConfigurationError as error:
             log.error("users cannot be looked up", reason=str(error))
             raise LogonError(f"users cannot be looked up: {error}", NtStatus.STATUS_NO_LOGON_SERVERS) from error
+        except LogonError as error:  # the password was right: no guess that failed, but it is answered no sooner
+            refusal = error
         # Only now, when the answer is known: many attempts at once are slowed down too.
-        await self._slow_down.hold_back(client_address, started=started, failed=token is None)
+        failed = token is None and refusal is None
+        await self._slow_down.hold_back(client_address, started=started, failed=failed)
+        if refusal is not None:
+            raise refusal
         if token is None:
             raise LogonError("unknown user, or wrong password")
         verdict = AuthenticatedUser(token)
@@ -67,15 +75,13 @@ class PasswordAuthenticator(ABC):
         """Check that the account still may log on, without a password.
 
         Raises:
-            LogonError: it is gone, or cannot be looked up.
+            LogonError: it is gone, or may not, or cannot be looked up.
         """
         try:
-            exists = await trio.to_thread.run_sync(self._exists, token, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._check, token, abandon_on_cancel=True)
         except ConfigurationError as error:
             log.error("users cannot be looked up", reason=str(error))
             raise LogonError(f"users cannot be looked up: {error}", NtStatus.STATUS_NO_LOGON_SERVERS) from error
-        if not exists:
-            raise LogonError(f"the account {token.name} is gone", NtStatus.STATUS_ACCOUNT_DISABLED)
 
     @abstractmethod
     def _verify(self, credential: UserCredential, how: str) -> UserToken | None:
@@ -87,8 +93,13 @@ class PasswordAuthenticator(ABC):
         """
 
     @abstractmethod
-    def _exists(self, token: UserToken) -> bool:
-        """Whether there is that account, and it may log on. Runs in a worker thread."""
+    def _check(self, token: UserToken) -> None:
+        """See that there is that account, and that it may log on. Runs in a worker thread.
+
+        Raises:
+            ConfigurationError: users cannot be looked up.
+            LogonError: it may not.
+        """
 
 
 class FileAuthenticator(PasswordAuthenticator):
@@ -100,6 +111,7 @@ class FileAuthenticator(PasswordAuthenticator):
             of an answer tells which names exist.
         slow_down: see `PasswordAuthenticator`.
         threads: see `PasswordAuthenticator`.
+        today: the date, in this machine's time zone, by which accounts expire.
     """
 
     def __init__(
@@ -109,8 +121,10 @@ class FileAuthenticator(PasswordAuthenticator):
         decoy_cost: ScryptCost | None = None,
         slow_down: SlowDown | None = None,
         threads: int = 2,
+        today: Callable[[], dt.date] = dt.date.today,
     ) -> None:
         super().__init__(slow_down=slow_down, threads=threads)
+        self._today = today
         self._users = users
         self._decoy = PasswordHash(decoy_cost or ScryptCost(), salt=bytes(16), digest=bytes(32))
 
@@ -120,8 +134,11 @@ class FileAuthenticator(PasswordAuthenticator):
         matches = stored.verify(credential.password)
         if user is None or not matches:
             return None
+        user.check(self._today())  # after the password: who does not have it learns nothing
         return UserToken(user.name, user.domain, user.groups, how)
 
-    def _exists(self, token: UserToken) -> bool:
+    def _check(self, token: UserToken) -> None:
         user = self._users.find(token.name, token.domain)
-        return user is not None and user.key == (folded(token.name), folded(token.domain))
+        if user is None or user.key != (folded(token.name), folded(token.domain)):
+            raise LogonError(f"the account {token.name} is gone", NtStatus.STATUS_ACCOUNT_DISABLED)
+        user.check(self._today())

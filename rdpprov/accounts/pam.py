@@ -51,12 +51,8 @@ class PamAuthenticator(PasswordAuthenticator):
         self._check_account(name)
         return UserToken(name, groups=_groups(name), how=how)
 
-    def _exists(self, token: UserToken) -> bool:
-        try:
-            self._check_account(token.name)
-        except LogonError:
-            return False
-        return True
+    def _check(self, token: UserToken) -> None:
+        self._check_account(token.name)
 
     def _check_account(self, name: str) -> None:
         try:

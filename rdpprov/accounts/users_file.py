@@ -1,15 +1,18 @@
 """The users file: who may log on, as text that a person can read.
 
-One user a line, five fields with colons between them; lines that are empty or begin with ``#`` are kept as they are::
+One user a line, five or six fields with colons between them; lines that are empty or begin with ``#`` are kept as they
+are::
 
-    NAME:DOMAIN:GROUPS:SCRYPT:NTHASH
+    NAME:DOMAIN:GROUPS:SCRYPT:NTHASH[:STATE]
     anna:CORP:staff,painters:$scrypt$ln=15,r=8,p=1$<salt>$<hash>:8846f7eaee8fb117ad06bdd830b7586c
+    bert:::$scrypt$ln=15,r=8,p=1$<salt>$<hash>::disabled,expires=2027-01-31
 
 - ``DOMAIN`` may be empty: the user is then found whatever domain a client names (most name their own machine).
 - ``GROUPS`` with commas between them, may be empty.
 - ``SCRYPT`` in the usual notation: ``ln`` is the binary logarithm of the cost N ([RFC 7914] 2 "scrypt Parameters"),
   salt and hash are base64 without ``=``.
 - ``NTHASH`` in hexadecimal, what NLA needs; may be empty: this user then has no NLA.
+- ``STATE`` is ``disabled``, ``expires=`` with a date, or both; without it the account is good.
 
 **Which user a client means.** ``user``, ``DOMAIN\\user`` and ``user@domain`` are understood; a domain in the name beats
 the domain field, and ``.`` means none. Names and domains are compared in normal form (NFC) without regard to case
@@ -21,6 +24,7 @@ An NT hash is as good as the password, so the file is its owner's alone: any oth
 
 import base64
 import binascii
+import datetime as dt
 import hashlib
 import hmac
 import os
@@ -28,12 +32,13 @@ import re
 import secrets
 import threading
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
+from rdpprov.api.identity import LogonError, NtStatus
 from rdpprov.errors import ConfigurationError
 from rdpprov.security.md4 import nt_hash
 from rdpprov.security.private_files import changing, read_private, write_private
@@ -43,7 +48,7 @@ MAX_NAME_LENGTH = 104
 MAX_DOMAIN_LENGTH = 255
 """Characters of a domain: a DNS name."""
 
-HEADER = "# rdpprov users: NAME:DOMAIN:GROUPS:SCRYPT:NTHASH (managed by 'rdpprov user'; keep the mode 0600)"
+HEADER = "# rdpprov users: NAME:DOMAIN:GROUPS:SCRYPT:NTHASH[:STATE] (managed by 'rdpprov user'; keep the mode 0600)"
 
 _SCRYPT = re.compile(
     r"\$scrypt\$ln=(?P<log2_n>\d{1,2}),r=(?P<r>\d{1,2}),p=(?P<p>\d{1,2})"
@@ -133,6 +138,10 @@ class User:
     groups: frozenset[str] = frozenset()
     nt_hash: bytes | None = attrs.field(default=None, repr=False, metadata={"secret": True})
     """16 bytes. None: no NLA for this user."""
+    disabled: bool = False
+    """The account is kept, and nobody may log on with it."""
+    expires: dt.date | None = None
+    """From the beginning of that day on, nobody may log on with it; None: it does not expire."""
 
     @classmethod
     def new(
@@ -159,9 +168,9 @@ class User:
             ValueError: it is none. The message has no secret in it.
         """
         fields = line.split(":")
-        if len(fields) != 5:
-            raise ValueError(f"{len(fields)} fields, expected NAME:DOMAIN:GROUPS:SCRYPT:NTHASH")
-        name, domain, groups, scrypt, nt = fields
+        if len(fields) not in (5, 6):
+            raise ValueError(f"{len(fields)} fields, expected NAME:DOMAIN:GROUPS:SCRYPT:NTHASH[:STATE]")
+        name, domain, groups, scrypt, nt, state = (*fields, "")[:6]
         try:
             check_name(name, "user name", MAX_NAME_LENGTH)
             if domain:
@@ -170,18 +179,39 @@ class User:
             raise ValueError(str(error)) from error
         if nt and not re.fullmatch("[0-9A-Fa-f]{32}", nt):
             raise ValueError("the NT hash is not 32 hexadecimal digits")
+        disabled, expires = _parse_state(state)
         return cls(
             name,
             PasswordHash.parse(scrypt),
             domain,
             frozenset(filter(None, groups.split(","))),
             bytes.fromhex(nt) if nt else None,
+            disabled,
+            expires,
         )
 
     def __str__(self) -> str:
         """The line of the users file. Holds secrets."""
         nt = self.nt_hash.hex() if self.nt_hash is not None else ""
-        return ":".join((self.name, self.domain, ",".join(sorted(self.groups)), str(self.password), nt))
+        fields = [self.name, self.domain, ",".join(sorted(self.groups)), str(self.password), nt]
+        return ":".join([*fields, self.state] if self.state else fields)
+
+    @property
+    def state(self) -> str:
+        """``disabled``, ``expires=2027-01-31``, or both with a comma between them; empty: the account is good."""
+        expires = f"expires={self.expires.isoformat()}" if self.expires is not None else ""
+        return ",".join(filter(None, ("disabled" if self.disabled else "", expires)))
+
+    def check(self, today: dt.date) -> None:
+        """See that the account may be used.
+
+        Raises:
+            LogonError: STATUS_ACCOUNT_DISABLED or STATUS_ACCOUNT_EXPIRED.
+        """
+        if self.disabled:
+            raise LogonError(f"the account {self.label} is disabled", NtStatus.STATUS_ACCOUNT_DISABLED)
+        if self.expires is not None and today >= self.expires:
+            raise LogonError(f"the account {self.label} expired on {self.expires}", NtStatus.STATUS_ACCOUNT_EXPIRED)
 
     @property
     def label(self) -> str:
@@ -192,6 +222,24 @@ class User:
     def key(self) -> tuple[str, str]:
         """What no other user of the file may share."""
         return folded(self.name), folded(self.domain)
+
+
+def _parse_state(text: str) -> tuple[bool, dt.date | None]:
+    """Whether the account is disabled, and when it expires.
+
+    Raises:
+        ValueError: it is no state. Something that is not understood must not open the account.
+    """
+    disabled, expires = False, None
+    for part in text.split(",") if text else ():
+        key, _, value = part.partition("=")
+        if part == "disabled" and not disabled:
+            disabled = True
+        elif key == "expires" and expires is None and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            expires = dt.date.fromisoformat(value)
+        else:
+            raise ValueError(f"state {part!r}, expected disabled or expires=YYYY-MM-DD")
+    return disabled, expires
 
 
 def folded(name: str) -> str:
@@ -311,16 +359,35 @@ class UsersFile:
         return new
 
     def set_password(self, name: str, password: str, *, domain: str = "") -> None:
-        """Give a user another password; groups stay.
+        """Give a user another password; all else stays.
 
         Raises:
             ConfigurationError: there is no such user, or the password cannot be one.
         """
         new = User.new(name, password, domain=domain, cost=self._cost)
+        self._change(name, domain, lambda old: attrs.evolve(old, password=new.password, nt_hash=new.nt_hash))
+
+    def set_disabled(self, name: str, disabled: bool, *, domain: str = "") -> None:
+        """Let nobody log on with an account, or let its user again.
+
+        Raises:
+            ConfigurationError: there is no such user.
+        """
+        self._change(name, domain, lambda old: attrs.evolve(old, disabled=disabled))
+
+    def set_expiry(self, name: str, expires: dt.date | None, *, domain: str = "") -> None:
+        """Let an account end with the beginning of a day, or never.
+
+        Raises:
+            ConfigurationError: there is no such user.
+        """
+        self._change(name, domain, lambda old: attrs.evolve(old, expires=expires))
+
+    def _change(self, name: str, domain: str, change: Callable[[User], User]) -> None:
         with changing(self.path):
             lines = self._lines()
             index, old = self._position(lines, name, domain)
-            changed = attrs.evolve(old, password=new.password, nt_hash=new.nt_hash)
+            changed = change(old)
             lines[index] = (str(changed), changed)
             self._write(lines)
 

@@ -1,5 +1,6 @@
 """``rdpprov user``: who may log on, in a users file."""
 
+import datetime as dt
 import getpass
 import sys
 from pathlib import Path
@@ -49,12 +50,50 @@ def remove(name: str, *, users: UsersOption = None) -> None:
     UsersFile(users or default_users_file()).remove(user_name, domain=domain)
 
 
+@app.command
+def disable(name: str, *, users: UsersOption = None) -> None:
+    """Keep a user's account, but let nobody log on with it. Sessions that are open stay; nobody can get into them."""
+    user_name, domain = split_name(name)
+    UsersFile(users or default_users_file()).set_disabled(user_name, True, domain=domain)
+
+
+@app.command
+def enable(name: str, *, users: UsersOption = None) -> None:
+    """Let a user whose account was disabled log on again."""
+    user_name, domain = split_name(name)
+    UsersFile(users or default_users_file()).set_disabled(user_name, False, domain=domain)
+
+
+@app.command
+def expire(name: str, day: str, /, *, users: UsersOption = None) -> None:
+    """Let a user's account end: from the beginning of that day on, in this machine's time, nobody can log on with it.
+
+    Args:
+        name: user, or DOMAIN\\\\user.
+        day: as 2027-01-31, or never.
+    """
+    user_name, domain = split_name(name)
+    UsersFile(users or default_users_file()).set_expiry(user_name, _day(day), domain=domain)
+
+
 @app.command(name="list")
 def list_users(*, users: UsersOption = None) -> None:
-    """List users: name, groups, and whether network level authentication is possible."""
+    """List users: name, groups, whether network level authentication is possible, and what state the account is in, if
+    it is not simply good."""
     for user in UsersFile(users or default_users_file()).users():
         groups = ",".join(sorted(user.groups)) or "-"
-        print(user.label, groups, "nla" if user.nt_hash is not None else "no-nla", sep="\t")
+        nla = "nla" if user.nt_hash is not None else "no-nla"
+        print(user.label, groups, nla, *([user.state] if user.state else []), sep="\t")
+
+
+def _day(text: str) -> dt.date | None:
+    """A date; None: never."""
+    if text == "never":
+        return None
+    try:
+        return dt.datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise ConfigurationError(f"day {text!r}, expected YYYY-MM-DD, or never") from None
 
 
 def _password() -> str:

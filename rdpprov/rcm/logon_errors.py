@@ -31,11 +31,13 @@ MESSAGES = {
     NtStatus.STATUS_PASSWORD_EXPIRED: "The password has expired.",
     NtStatus.STATUS_PASSWORD_MUST_CHANGE: "The password must be changed.",
     NtStatus.STATUS_ACCOUNT_DISABLED: "This account is disabled.",
+    NtStatus.STATUS_ACCOUNT_EXPIRED: "This account has expired.",
     NtStatus.STATUS_ACCOUNT_LOCKED_OUT: "This account is locked.",
 }
 OTHER_MESSAGE = "The logon failed."
 
-# Windows tells these as STATUS_ACCOUNT_RESTRICTION with the exact status as sub-status.
+# Windows tells these as STATUS_ACCOUNT_RESTRICTION with the exact status as sub-status; an expired account is none of
+# them, and has its status for itself.
 SUBSTATUSES = frozenset(
     {
         NtStatus.STATUS_INVALID_LOGON_HOURS,

@@ -1,4 +1,5 @@
 import contextlib
+import datetime as dt
 import importlib.util
 import sys
 import threading
@@ -222,3 +223,40 @@ async def test_pam_refuses_a_user_who_does_not_exist():
         assert failure.value.status is NtStatus.STATUS_LOGON_FAILURE
     with pytest.raises(LogonError):
         await authenticator.check_account(UserToken("no-such-user-here"))
+
+
+STATES = {
+    "disabled": ({"disabled": True}, NtStatus.STATUS_ACCOUNT_DISABLED),
+    "expired": ({"expires": dt.date(2027, 1, 31)}, NtStatus.STATUS_ACCOUNT_EXPIRED),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_who_has_the_password_of_an_account_that_may_not_log_on_is_told_why_and_others_learn_nothing(state):
+    changes, status = STATES[state]
+    users = UserIndex([attrs.evolve(ANNA, **changes)])
+    authenticator = FileAuthenticator(users, decoy_cost=CHEAP, today=lambda: dt.date(2027, 1, 31))
+    with pytest.raises(LogonError) as refused:
+        await log_on(authenticator)
+    assert refused.value.status is status
+    with pytest.raises(LogonError) as wrong:
+        await log_on(authenticator, password="wrong")
+    assert wrong.value.status is NtStatus.STATUS_LOGON_FAILURE
+    with pytest.raises(LogonError) as back:  # into a session, with a reconnect secret
+        await authenticator.check_account(UserToken("anna"))
+    assert back.value.status is status
+    yesterday = FileAuthenticator(
+        UserIndex([attrs.evolve(ANNA, expires=dt.date(2027, 1, 31))]),
+        decoy_cost=CHEAP,
+        today=lambda: dt.date(2027, 1, 30),
+    )
+    await log_on(yesterday)
+    await yesterday.check_account(UserToken("anna"))
+
+
+async def test_the_right_password_of_a_disabled_account_is_answered_no_sooner_than_a_wrong_one(mock_clock):
+    users = UserIndex([attrs.evolve(ANNA, disabled=True)])
+    authenticator = FileAuthenticator(users, decoy_cost=CHEAP)
+    for _ in range(10):
+        assert await answered_after(authenticator, mock_clock, "wrong") == 0
+    assert await answered_after(authenticator, mock_clock, "secret") == 2

@@ -1,12 +1,15 @@
 import contextlib
+import datetime as dt
 import os
 import threading
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rdpprov.accounts.users_file import PasswordHash, ScryptCost, User, UserIndex, UsersFile, folded, split_name
+from rdpprov.api.identity import LogonError, NtStatus
 from rdpprov.errors import ConfigurationError
 from rdpprov.security.md4 import nt_hash
 
@@ -246,3 +249,81 @@ def test_a_hash_made_elsewhere_is_understood():
     made = PasswordHash(ScryptCost(1 << 14, 8, 1), b"SodiumChloride", bytes.fromhex(digest))
     assert PasswordHash.parse(str(made)) == made
     assert made.verify("pleaseletmein")
+
+
+def test_an_account_is_disabled_expires_and_is_good_again(users_file):
+    users_file.add("anna", "secret", domain="CORP", groups=["staff"])
+    users_file.add("bert", "secret")
+    good = users_file.path.read_text()
+    users_file.set_disabled("ANNA", True, domain="corp")
+    users_file.set_expiry("anna", dt.date(2027, 1, 31), domain="CORP")
+    users_file.set_password("anna", "another", domain="CORP")
+    anna, bert = UsersFile(users_file.path).users()
+    assert (anna.disabled, anna.expires, anna.state) == (True, dt.date(2027, 1, 31), "disabled,expires=2027-01-31")
+    assert (anna.groups, anna.password.verify("another")) == ({"staff"}, True)
+    assert (bert.disabled, bert.expires, bert.state) == (False, None, "")
+    users_file.set_password("anna", "secret", domain="CORP")
+    users_file.set_disabled("anna", False, domain="CORP")
+    users_file.set_expiry("anna", None, domain="CORP")
+    assert [line.count(":") for line in users_file.path.read_text().splitlines()] == [
+        line.count(":") for line in good.splitlines()
+    ]
+    with pytest.raises(ConfigurationError, match="there is no user carl"):
+        users_file.set_disabled("carl", True)
+
+
+@pytest.mark.parametrize(
+    ("disabled", "expires", "today", "status"),
+    [
+        (False, None, dt.date.max, None),
+        (False, dt.date(2027, 1, 31), dt.date(2027, 1, 30), None),
+        (False, dt.date(2027, 1, 31), dt.date(2027, 1, 31), NtStatus.STATUS_ACCOUNT_EXPIRED),
+        (False, dt.date(2027, 1, 31), dt.date(2030, 1, 1), NtStatus.STATUS_ACCOUNT_EXPIRED),
+        (True, None, dt.date.min, NtStatus.STATUS_ACCOUNT_DISABLED),
+        (True, dt.date(2027, 1, 31), dt.date(2030, 1, 1), NtStatus.STATUS_ACCOUNT_DISABLED),
+    ],
+)
+def test_what_an_account_may_depends_on_its_state_and_the_day(disabled, expires, today, status):
+    user = attrs.evolve(User.new("anna", "secret", cost=CHEAP), disabled=disabled, expires=expires)
+    assert User.parse(str(user)) == user
+    if status is None:
+        user.check(today)
+    else:
+        with pytest.raises(LogonError) as refused:
+            user.check(today)
+        assert refused.value.status is status
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "Disabled",
+        "disable",
+        "disabled,",
+        "disabled,disabled",
+        "expires",
+        "expires=",
+        "expires=2027-1-31",
+        "enabled",
+        "expires=2027-02-30",
+        "expires=2027-01-31,expires=2028-01-31",
+        "expires=20270131",
+        " disabled",
+        "expires=2027-W01-1",
+    ],
+)
+def test_a_state_that_is_not_understood_does_not_open_the_account(users_file, state):
+    users_file.add("anna", "secret")
+    users_file.path.write_text(users_file.path.read_text().rstrip("\n") + f":{state}\n")
+    with pytest.raises(ConfigurationError, match="line 2: "):
+        users_file.users()
+
+
+@given(st.text(max_size=30))
+def test_any_state_is_read_or_refused(state):
+    line = str(User.new("anna", "secret", cost=CHEAP))
+    try:
+        user = User.parse(f"{line}:{state}")
+    except ValueError:
+        return
+    assert state == "" or set(user.state.split(",")) == set(state.split(","))

@@ -201,6 +201,7 @@ DIFFERENCES: dict[str, Why | tuple[Why, str]] = {
     "+NtStatus.STATUS_SUCCESS": Why.OURS,
     "+NtStatus.STATUS_PASSWORD_MUST_CHANGE": Why.OURS,
     "+NtStatus.STATUS_ACCOUNT_LOCKED_OUT": Why.OURS,
+    "+NtStatus.STATUS_ACCOUNT_EXPIRED": Why.OURS,
 }
 
 

@@ -13,6 +13,20 @@ def test_users_are_added_listed_changed_and_removed(rdpprov):
     assert rdpprov.run("user", "list").stdout == "CORP\\anna\tpainters,staff\tnla\n"
 
 
+def test_an_account_is_disabled_enabled_and_expires(rdpprov):
+    for name in ("CORP\\anna", "bert"):
+        assert rdpprov.run("user", "add", name, stdin="secret\n").returncode == 0
+    for arguments, state in (
+        (["disable", "CORP\\anna"], "\tdisabled"),
+        (["expire", "CORP\\anna", "2027-01-31"], "\tdisabled,expires=2027-01-31"),
+        (["enable", "corp\\Anna"], "\texpires=2027-01-31"),
+        (["expire", "CORP\\anna", "never"], ""),
+    ):
+        done = rdpprov.run("user", *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert rdpprov.run("user", "list").stdout == f"CORP\\anna\t-\tnla{state}\nbert\t-\tnla\n"
+
+
 def test_the_users_file_and_its_directory_are_private(rdpprov):
     rdpprov.run("user", "add", "anna", stdin="secret\n")
     file = rdpprov.home / ".local/state/rdpprov/users"
@@ -29,6 +43,9 @@ def test_the_users_file_and_its_directory_are_private(rdpprov):
         (["add", "bert"], "", "password: empty, expected at least one character"),
         (["passwd", "bert"], "secret\n", "users file {file}: there is no user bert"),
         (["remove", "CORP\\anna"], "", "users file {file}: there is no user CORP\\anna"),
+        (["disable", "bert"], "", "users file {file}: there is no user bert"),
+        (["expire", "anna", "tomorrow"], "", "day 'tomorrow', expected YYYY-MM-DD, or never"),
+        (["expire", "anna", "2027-02-30"], "", "day '2027-02-30', expected YYYY-MM-DD, or never"),
         (["add"], "", 'Command "user add" parameter --name requires an argument.'),
         (["list", "--user", "x"], "", "Unknown option: --user. Did you mean --users?"),
         (["ad", "anna"], "", 'Unknown command "ad". Did you mean "add"?'),
