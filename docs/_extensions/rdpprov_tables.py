@@ -12,6 +12,7 @@ import re
 import textwrap
 import types
 import typing
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,6 +57,11 @@ KEYS = {
     ("web", "key"): "PEM file of the certificate's key",
     ("web", "tls_keylog"): "append TLS secrets to this file, for Wireshark; it lays all traffic open",
     ("web", "listener"): "the listener that serves browsers; default: one without sockets is made, for RFB",
+    (
+        "web",
+        "allowed_hosts",
+    ): "a list: the names that browsers may call us by, as `desk.example` or `*.example`; default: "
+    "the machine's and the certificate's",
     ("web", "origins"): "a list: pages besides our own that may connect, as `https://desk.example`",
     ("web", "trusted_proxies"): "a list: addresses and networks whose X-Forwarded-For is believed",
     ("web", "metrics"): "`true`: answer `/metrics`, for Prometheus, to programs on this machine; default: `false`",
@@ -81,7 +87,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "module-text": ModuleText,
     }.items():
         app.add_directive(name, directive)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    # What these modules write is as much a page's source as its file: pages made by others than these are made anew.
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": zlib.crc32(sources)}
 
 
 class Written(SphinxDirective):

@@ -38,6 +38,8 @@ PATIENCE = 5.0
 BLOCKED = 1.0
 """Seconds for which the event loop may stand still, as in the service."""
 USER = "kit"
+MOST_TOLD = 3
+"""Of one rule, so much that was seen is told to people; the rest is the same at other places, most of the time."""
 NOT_REACHED = "mend what failed first"
 
 
@@ -66,7 +68,9 @@ class RuleResult:
         lines = [f"{self.status.value:>14}  {self.rule.name}"]
         if self.status is Status.FAILED:
             lines.append(f"{'':16}{self.rule.sentence}")
-            lines += [f"{'':16}seen:    {seen}" for seen in self.seen]
+            lines += [f"{'':16}seen:    {seen}" for seen in self.seen[:MOST_TOLD]]
+            if len(self.seen) > MOST_TOLD:
+                lines.append(f"{'':16}         ... and {len(self.seen) - MOST_TOLD} times more, or oftener")
             lines.append(f"{'':16}change:  {self.rule.advice}")
             lines.append(f"{'':16}source:  {self.rule.source}")
         elif self.status is not Status.PASSED and self.seen:

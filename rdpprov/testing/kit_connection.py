@@ -273,7 +273,7 @@ class DrivenConnection:
         self.run.findings.require(
             "devices-have-their-methods",
             not missing,
-            f"{call} returned a {type(device).__name__} without {', '.join(missing)}",
+            f"{call} returned {shown(device)}, without {', '.join(missing)}",
         )
 
     def _look_at_monitors(self, monitors: object) -> None:
@@ -318,10 +318,13 @@ class DrivenConnection:
     async def open_channel(self, name: str, static: bool, rule: str, when: str = "", late: str | None = None) -> None:
         """CreateVirtualChannel, and close what comes."""
         call, create = self.run.call, self.connection.create_virtual_channel
-        channel = await call(create, name, static, 0, default=None, blame=rule, late=late)
+        channel = await call(create, name, static, 0, default=UNANSWERED, blame=rule, late=late)
+        if channel is UNANSWERED:
+            self.run.findings.check("channels-are-streams", True)
+            return
         missing = [method for method in ("send_all", "receive_some", "aclose") if not _part(channel, method)]
-        what = f"CreateVirtualChannel returned a {type(channel).__name__} without {', '.join(missing)}{when}"
-        if self.run.findings.check("channels-are-streams", channel is None or not missing, what) and channel:
+        what = f"CreateVirtualChannel returned {shown(channel)}, without {', '.join(missing)}{when}"
+        if self.run.findings.check("channels-are-streams", not missing, what):
             await call(channel.aclose, default=None, blame=rule, late=late)
 
     # The end

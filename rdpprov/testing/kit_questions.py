@@ -5,7 +5,7 @@ from rdpprov.api.properties import PROPERTIES
 from rdpprov.api.structures import PropertyValue, SerializedUserCredential
 from rdpprov.api.wddm import WddmIddProps, WddmIddProps1
 from rdpprov.errors import E_NOTIMPL, HResultError
-from rdpprov.testing.kit_connection import CHANNELS, FIRST_SESSION, QUESTIONS, DrivenConnection
+from rdpprov.testing.kit_connection import CHANNELS, FIRST_SESSION, QUESTIONS, UNANSWERED, DrivenConnection
 from rdpprov.testing.kit_service import UNKNOWN_PROPERTY, shown, told_by
 from rdpprov.testing.kit_shadow import shadow
 
@@ -59,9 +59,11 @@ async def _channels(driven: DrivenConnection) -> None:
     for name, static in CHANNELS:
         await driven.open_channel(name, static, rule)
     for name, static in LONG_CHANNELS:
-        channel = await call(connection.create_virtual_channel, name, static, 0, default=None, blame=rule)
+        channel = await call(connection.create_virtual_channel, name, static, 0, default=UNANSWERED, blame=rule)
         kind = "static" if static else "dynamic"
-        findings.check(rule, channel is None, f"CreateVirtualChannel took a {kind} name of {len(name)} characters")
+        findings.check(
+            rule, channel is UNANSWERED, f"CreateVirtualChannel took a {kind} name of {len(name)} characters"
+        )
 
 
 async def _optional_interfaces(driven: DrivenConnection) -> None:
@@ -74,7 +76,7 @@ async def _optional_interfaces(driven: DrivenConnection) -> None:
         findings.check(
             rule,
             credential is None or isinstance(credential, SerializedUserCredential),
-            f"GetSerializedUserCredential returned {type(credential).__name__}",
+            f"GetSerializedUserCredential returned {shown(credential)}",
         )
     if isinstance(connection, WddmIddProps | WddmIddProps1):
         hardware_id = await call(connection.get_hardware_id, default=None, blame=rule)

@@ -7,7 +7,7 @@ import trio
 
 from rdpprov.api.shadow import HotkeyModifiers, ShadowCallback, ShadowConnection
 from rdpprov.testing.kit_connection import SECOND_SESSION, DrivenConnection
-from rdpprov.testing.kit_service import Observer
+from rdpprov.testing.kit_service import Observer, shown
 
 THIS_SERVER = ""
 TARGET_SESSION = SECOND_SESSION
@@ -51,11 +51,11 @@ class KitShadowCallback(ShadowCallback):
 async def shadow(driven: DrivenConnection) -> None:
     """GetShadowConnection, and what it gives: a shadower first, then a target."""
     run, rule = driven.run, "optional-interfaces-answer"
-    half: object = await run.call(driven.connection.get_shadow_connection, default=None, blame=rule)
-    if half is None:
+    half: object = await run.call(driven.connection.get_shadow_connection, default=REFUSED, blame=rule)
+    if half is REFUSED:
         return
     is_one = isinstance(half, ShadowConnection)
-    run.findings.check(rule, is_one, f"GetShadowConnection returned a {type(half).__name__}")
+    run.findings.check(rule, is_one, f"GetShadowConnection returned {shown(half)}, expected a ShadowConnection")
     if isinstance(half, ShadowConnection):
         run.check_signatures(half)
         await _as_target(driven, half, await _as_shadower(driven, half))

@@ -106,7 +106,7 @@ RULES: tuple[Rule, ...] = (
         "Initialize, CreateListener, StartListen succeed, in this order.",
         "Start Sequence figure; nf-wtsprotocol-iwrdsprotocollistener-startlisten",
         "a start with the options that the check was given",
-        "see what was raised; pass missing options with --option key=value",
+        "see what was raised; pass missing options with `--option key=value`",
     ),
     Rule(
         "start-listen-says-started",
