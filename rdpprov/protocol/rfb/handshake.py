@@ -431,7 +431,7 @@ class ServerHandshake:
         if peers is None:
             return False
         self._exchange.check_hash(peers)
-        # In a message of its own: viewers want one of exactly one byte.
+        # In a message of its own: noVNC wants one of exactly one byte.
         self._outgoing.append(self._exchange.cipher.seal(bytes((self._ra2_subtype,))))
         self.enter(ServerState.EXPECT_SEALED_CREDENTIALS)
         return True
