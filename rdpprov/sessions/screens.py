@@ -168,8 +168,7 @@ class DesktopScreen:
         self._desktop = desktop
         self._on_damage = on_damage
         self._damage = DamageList()
-        self._moves = MoveList()
-        self._takes_moves = False  # until it does, moves are damage
+        self._moves: MoveList | None = None  # until this reader asks for them, they are damage
         self._pointer: PointerShape | None = None
         self._position: tuple[int, int] | None = None
         self._signalled = False  # since the reader last took something: it knows, and is not told again
@@ -216,7 +215,7 @@ class DesktopScreen:
         screen = Rectangle(0, 0, self._desktop.width, self._desktop.height)
         if contains(screen, rectangle):
             self._desktop._copy_pixels(rectangle, out)
-            if self._moves:
+            if self._moves is not None:
                 self._desktop._grabbed(self, rectangle)
             return out
         out[...] = 0
@@ -225,7 +224,7 @@ class DesktopScreen:
             return out
         left, top = inside.left - rectangle.left, inside.top - rectangle.top
         self._desktop._copy_pixels(inside, out[top : top + inside.height, left : left + inside.width])
-        if self._moves:
+        if self._moves is not None:
             self._desktop._grabbed(self, inside)
         return out
 
@@ -279,7 +278,7 @@ class ReadableDesktop(Desktop):
     @property
     def _moves_are_taken(self) -> bool:
         """Whether any reader wants to know what was only moved."""
-        return any(screen._takes_moves for screen in self._screens)
+        return any(screen._moves is not None for screen in self._screens)
 
     @abstractmethod
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
@@ -322,7 +321,7 @@ class ReadableDesktop(Desktop):
                 others += seen.without(known)
         with self._lock:
             for screen in self._screens:
-                if screen._takes_moves:
+                if screen._moves is not None:
                     damage = [*screen._moves.add(inside, screen._damage.rectangles), *others]
                 else:
                     damage = [*(move.area for move in inside), *others]
@@ -352,7 +351,8 @@ class ReadableDesktop(Desktop):
             self._width, self._height = width, height
             for screen in self._screens:
                 screen._damage.take()
-                screen._moves.take()
+                if screen._moves is not None:
+                    screen._moves.take()
                 screen._damage.add(Rectangle(0, 0, width, height))
 
     def set_pointer(self, shape: PointerShape) -> None:
@@ -380,8 +380,9 @@ class ReadableDesktop(Desktop):
         self._refresh()
         with self._lock:
             screen._signalled = False
-            for move in screen._moves.take():  # that it did not want
-                screen._damage.add(move.area)
+            if screen._moves is not None:
+                for move in screen._moves.take():  # that it did not want
+                    screen._damage.add(move.area)
             return screen._damage.take() if screen in self._screens else []
 
     def _take_moves(self, screen: DesktopScreen) -> list[Move]:
@@ -389,10 +390,13 @@ class ReadableDesktop(Desktop):
             return []
         self._refresh()
         with self._lock:
-            screen._takes_moves = True
+            if screen._moves is None:
+                screen._moves = MoveList()
             return screen._moves.take() if screen in self._screens else []
 
     def _grabbed(self, screen: DesktopScreen, part: Rectangle) -> None:
+        if not screen._moves:  # what the grab shows has been told before the grab could copy it
+            return
         with self._lock:
             for rectangle in screen._moves.grabbed(part):
                 screen._damage.add(rectangle)

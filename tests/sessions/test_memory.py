@@ -1,5 +1,6 @@
 import mmap
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,39 @@ def test_what_is_moved_is_damage_for_a_reader_that_does_not_ask_for_moves(viewer
         desktop.move(nothing, SIZE, 0)
         desktop.move(nothing, 0, 0)
     assert reader.look() == []
+
+
+def test_a_reader_that_copies_while_another_thread_moves_and_draws_misses_nothing(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    with desktop.draw() as pixels:
+        pixels[...] = np.random.default_rng(1).integers(0, 256, pixels.shape, np.uint8)
+    stop = threading.Event()
+
+    def write():
+        random = np.random.default_rng(2)
+        while not stop.is_set():
+            left, top, dx, dy = random.integers(-100, SIZE, 4).tolist()
+            desktop.move(Rectangle(left, top, left + 150, top + 150), dx - 100, dy - 100)
+            desktop.move(Rectangle(0, 10, SIZE, SIZE), 0, -10)
+            with desktop.draw(Rectangle(0, SIZE - 10, SIZE, SIZE)) as pixels:
+                pixels[...] = random.integers(0, 256, pixels.shape, np.uint8)
+            time.sleep(0)
+
+    copied = 0
+    for _ in range(5):
+        stop.clear()
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(40):
+                copied += len(reader.look_and_copy())
+        finally:
+            stop.set()
+            writer.join()
+        copied += len(reader.look_and_copy())
+        assert np.array_equal(reader.picture, reader.whole())
+    assert copied
 
 
 async def test_a_reader_that_copies_is_told_what_moved_until_the_size_is_another(viewer):
