@@ -176,11 +176,11 @@ class Ra2Exchange:
     def take_random(self, encrypted: bytes) -> Ra2Cipher:
         """The peer's random number has come.
 
-        Returns:
-            what all messages are encrypted by from now on; it is the `cipher`, too.
-
         Nobody learns whether it could be decrypted: if not, the peer's next message turns out to be wrong, as it does
         for a number that is none of the peer's ([RFC 8017] 7.2.2, after Bleichenbacher).
+
+        Returns:
+            what all messages are encrypted by from now on; it is the `cipher`, too.
         """
         own, theirs = self._secrets.random[: self._size], self._decrypted(encrypted)
         sending, receiving = self._key(theirs + own), self._key(own + theirs)
