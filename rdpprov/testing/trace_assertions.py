@@ -12,20 +12,22 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
 import trio
 
+from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.rcm.configuration import ListenerConfiguration, ServiceConfiguration
 from rdpprov.rcm.service import RemoteConnectionManager
+from rdpprov.sessions.base import Desktop, DesktopRequest, LogonDesktopFactory
+from rdpprov.sessions.memory import MemoryDesktop
+from rdpprov.testing.recorded_logons import PASSWORD, RecordedLogons
 from rdpprov.testing.scripted import ScriptedAuthenticator, ScriptedProvider
 from rdpprov.traces.against_provider import ReplayService
 from rdpprov.traces.checker import check_trace
-from rdpprov.traces.dialogue import Replay
+from rdpprov.traces.dialogue import Replay, ReplayError
 from rdpprov.traces.format import CallLine, EventLine, Trace, TraceHeader
 from rdpprov.traces.recorder import MemoryRecorder
-from rdpprov.traces.show import to_text
 from rdpprov.traces.values import Secrets
 
 CONTEXT = 3
@@ -148,12 +150,13 @@ async def replay_against_service(trace: Trace, *, users: Mapping[str, str] | Non
     Args:
         trace: of a connection.
         users: who may log on, with passwords; those are what stands for the passwords that no trace has, so all users
-            of one trace have one.
+            of one trace have one. None: whoever did in the trace, and who was refused then is refused again.
 
     Raises:
         ReplayError: the trace cannot be replayed.
     """
-    users = users or {}
+    if trace.header.kind != "connection":
+        raise ReplayError("a service trace has no connection to replay")
     done = trio.Event()
     replays: list[Replay] = []
 
@@ -161,23 +164,31 @@ async def replay_against_service(trace: Trace, *, users: Mapping[str, str] | Non
         replays.append(replay)
         done.set()
 
-    secrets = {"password": next(iter(users.values()), "replayed")}
+    authenticator: Authenticator
+    if users is None:
+        authenticator = logons = RecordedLogons(trace)
+        make_logon_desktop: LogonDesktopFactory = logons.make_logon_desktop
+    else:
+        authenticator, make_logon_desktop = ScriptedAuthenticator(users), ScriptedProvider().make_logon_desktop
+    secrets = {"password": next(iter((users or {}).values()), PASSWORD)}
     options = {"trace": trace, "report": report, "secrets": secrets}
-    listener = trace.header.listener or "replay"
-    desktops = ScriptedProvider(users=users)
+    protocol = "rdpprov.traces.against_service:TraceManager"
     service = RemoteConnectionManager(
-        ServiceConfiguration(
-            listeners=[ListenerConfiguration(listener, "rdpprov.traces.against_service:TraceManager", options)]
-        ),
-        authenticator=ScriptedAuthenticator(users),
-        desktop_factory=desktops.make_desktop,
-        logon_desktop_factory=desktops.make_logon_desktop,
+        ServiceConfiguration(listeners=[ListenerConfiguration(trace.header.listener or "replay", protocol, options)]),
+        authenticator=authenticator,
+        desktop_factory=_plain_desktop,
+        logon_desktop_factory=make_logon_desktop,
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(service.serve))
+        await nursery.start(service.serve)
         with trio.move_on_after(PATIENCE):
             await done.wait()
         service.request_stop()
     if not replays:
-        raise TraceError(f"the service did not end the connection of:\n{to_text(trace)}")
+        raise ReplayError("the connection of the trace has not come to its end, though the service has")
     return replays[0]
+
+
+def _plain_desktop(request: DesktopRequest) -> Desktop:
+    """Nobody looks at it, so there is nothing on it."""
+    return MemoryDesktop(request.width, request.height)

@@ -51,6 +51,11 @@ def test_a_recorded_trace_is_replayed_against_the_service():
     assert_same_dialogue(replay)
 
 
+def test_without_users_whoever_logged_on_then_may_do_so_again():
+    replay = trio.run(replay_against_service, recorded(), clock=MockClock(autojump_threshold=0))
+    assert_same_dialogue(replay)
+
+
 def edited(trace, call, **result):
     lines = [
         attrs.evolve(line, result={**line.result, **result})
