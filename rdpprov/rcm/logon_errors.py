@@ -3,6 +3,7 @@
 Without a redirector nothing is asked, and every answer is NOT_HANDLED; so it is after a redirector's failure.
 """
 
+from rdpprov.accounts.messages import message_of
 from rdpprov.api.enums import LogonErrorRedirectorResponse
 from rdpprov.api.identity import LogonError, NtStatus
 from rdpprov.api.logon_error_redirector import LogonErrorRedirector
@@ -22,20 +23,6 @@ CAPTION = "Log on"
 WAIT = "One moment …"
 DRAINING = "This computer takes no new sessions at the moment."
 PROGRAM_REFUSED = "The program that was to be started is not allowed here."
-MESSAGES = {
-    NtStatus.STATUS_LOGON_FAILURE: "The user name or password is incorrect.",
-    NtStatus.STATUS_NO_LOGON_SERVERS: "Logging on is not possible at the moment.",
-    NtStatus.STATUS_ACCOUNT_RESTRICTION: "This account may not log on here.",
-    NtStatus.STATUS_INVALID_LOGON_HOURS: "This account may not log on at this time.",
-    NtStatus.STATUS_INVALID_WORKSTATION: "This account may not log on from this computer.",
-    NtStatus.STATUS_PASSWORD_EXPIRED: "The password has expired.",
-    NtStatus.STATUS_PASSWORD_MUST_CHANGE: "The password must be changed.",
-    NtStatus.STATUS_ACCOUNT_DISABLED: "This account is disabled.",
-    NtStatus.STATUS_ACCOUNT_EXPIRED: "This account has expired.",
-    NtStatus.STATUS_ACCOUNT_LOCKED_OUT: "This account is locked.",
-}
-OTHER_MESSAGE = "The logon failed."
-
 # Windows tells these as STATUS_ACCOUNT_RESTRICTION with the exact status as sub-status; an expired account is none of
 # them, and has its status for itself.
 SUBSTATUSES = frozenset(
@@ -68,7 +55,7 @@ async def tell_refused(callback: ConnectionCallback, desktop: LogonDesktop | Non
         raise StartOverError("the redirector lets the logon start over")
     if desktop is not None:
         shown = response is not LogonErrorRedirectorResponse.HANDLED_DONT_SHOW
-        desktop.show_message(MESSAGES.get(error.status, OTHER_MESSAGE) if shown else "")
+        desktop.show_message(message_of(error.status) if shown else "")
 
 
 async def redirect_logon_error(callback: ConnectionCallback, error: NtStatus) -> LogonErrorRedirectorResponse:
@@ -77,7 +64,7 @@ async def redirect_logon_error(callback: ConnectionCallback, error: NtStatus) ->
     if redirector is None:
         return NOT_HANDLED
     status, substatus = (NtStatus.STATUS_ACCOUNT_RESTRICTION, error) if error in SUBSTATUSES else (error, 0)
-    message = MESSAGES.get(error, OTHER_MESSAGE)
+    message = message_of(error)
     return await callback.ask(
         redirector.redirect_logon_error,
         int(status),

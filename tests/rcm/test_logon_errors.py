@@ -3,12 +3,13 @@
 import pytest
 import trio
 
+from rdpprov.accounts.messages import MESSAGES
 from rdpprov.api.enums import LogonErrorRedirectorResponse as Response
 from rdpprov.api.identity import LogonError, NtStatus, UserToken
 from rdpprov.api.structures import ConnectionSettings, SerializedUserCredential, UserCredential
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import HResultError
-from rdpprov.rcm.logon_errors import DRAINING, MB_ICONERROR, MB_ICONINFORMATION, MESSAGES, SUBSTATUSES
+from rdpprov.rcm.logon_errors import DRAINING, MB_ICONERROR, MB_ICONINFORMATION, SUBSTATUSES
 from rdpprov.testing.scripted import HANGS, NOT_IMPLEMENTED, Fails, QueriedConnection, ScriptedProvider
 
 ANN, WRONG = UserCredential("ann", "right"), UserCredential("ann", "wrong")

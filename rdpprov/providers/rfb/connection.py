@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 import trio
 
+from rdpprov.accounts.messages import message_of
 from rdpprov.api import (
     ClientData,
     ConnectionSettings,
@@ -23,7 +24,7 @@ from rdpprov.api import (
 )
 from rdpprov.api.authenticator import Authenticator
 from rdpprov.api.devices import InputDevices, VideoDevice
-from rdpprov.api.identity import AuthenticatedUser, LogonError, UserToken
+from rdpprov.api.identity import AuthenticatedUser, LogonError, NtStatus, UserToken
 from rdpprov.api.structures import ProtocolCounters, ProtocolStatus
 from rdpprov.errinfo import ErrInfo
 from rdpprov.errors import E_ACCESSDENIED, HResultError, NotImplementedByProvider, RemoteProtocolError
@@ -74,7 +75,6 @@ made anew each time, and the event loop is others' too."""
 RESIZE_SHARE: Final = 4
 MAX_RESIZE_REST: Final = 2.0
 
-WRONG: Final = "The user name or password is incorrect."
 WRONG_PASSWORD: Final = "The password is incorrect."
 
 
@@ -212,10 +212,10 @@ class RfbConnection(DrivenConnection):
             credential = UserCredential(user_name=user_name, password=password, domain=domain)
             self._proof = await self._authenticator.authenticate(credential, client_address=self._peer[0], how=how)
         except ValueError:  # longer than any account's
-            await self._refuse(WRONG)
+            await self._refuse(message_of(NtStatus.STATUS_LOGON_FAILURE))
         except LogonError as error:
             self._log.info("logon refused", how=how, reason=str(error))
-            await self._refuse(WRONG)
+            await self._refuse(message_of(error.status))
         else:
             self._user_name, self._domain = self._proof.token.name, self._proof.token.domain
             self._machine.accept()

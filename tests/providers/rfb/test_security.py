@@ -1,6 +1,7 @@
 """How a viewer gets in, or not: every security type in every version, and what wrong passwords cost."""
 
 import base64
+import datetime as dt
 import json
 import os
 import ssl
@@ -8,6 +9,7 @@ import ssl
 import pytest
 import trio
 
+from rdpprov.accounts.users_file import UsersFile
 from rdpprov.errors import ConfigurationError, RemoteProtocolError
 from rdpprov.protocol.rfb.handshake import SecurityRefusedError, Version
 from rdpprov.providers.rfb.half_open import REFUSAL_DELAY, VncPassword
@@ -87,6 +89,22 @@ async def test_a_wrong_vnc_password_is_refused_with_the_reason(serving, name):
         with pytest.raises(SecurityRefusedError, match="The password is incorrect"):
             async with connect_rfb("127.0.0.1", server.port, security=[wanted(name)], password="guess"):
                 pass
+
+
+@pytest.mark.parametrize("name", ["vencrypt-plain", "ra2"])
+async def test_who_has_the_password_of_an_account_that_may_not_log_on_is_told_why(serving, tmp_path, name):
+    async def attempt(server, password, reason):
+        with pytest.raises(SecurityRefusedError, match=reason):
+            async with connect_rfb("127.0.0.1", server.port, security=[wanted(name)], user=USER, password=password):
+                pass
+
+    async with serving([name]) as server:
+        users = UsersFile(tmp_path / "users")
+        users.set_expiry(USER, dt.date(2020, 1, 1))
+        await attempt(server, PASSWORD, "This account has expired")
+        users.set_disabled(USER, True)
+        await attempt(server, PASSWORD, "This account is disabled")
+        await attempt(server, "guess", "The user name or password is incorrect")
 
 
 async def test_who_guesses_the_vnc_password_waits_longer(autojump_clock):
