@@ -1,4 +1,5 @@
 import mmap
+import sys
 import threading
 import time
 from pathlib import Path
@@ -159,6 +160,8 @@ def test_a_reader_that_copies_while_another_thread_moves_and_draws_misses_nothin
     with desktop.draw() as pixels:
         pixels[...] = np.random.default_rng(1).integers(0, 256, pixels.shape, np.uint8)
     stop = threading.Event()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # in the middle of everything
 
     def write():
         random = np.random.default_rng(2)
@@ -171,19 +174,42 @@ def test_a_reader_that_copies_while_another_thread_moves_and_draws_misses_nothin
             time.sleep(0)
 
     copied = 0
-    for _ in range(5):
-        stop.clear()
-        writer = threading.Thread(target=write)
-        writer.start()
-        try:
-            for _ in range(40):
-                copied += len(reader.look_and_copy())
-        finally:
-            stop.set()
-            writer.join()
-        copied += len(reader.look_and_copy())
-        assert np.array_equal(reader.picture, reader.whole())
+    try:
+        for _ in range(20):
+            stop.clear()
+            writer = threading.Thread(target=write)
+            writer.start()
+            try:
+                for _ in range(10):
+                    copied += len(reader.look_and_copy())
+            finally:
+                stop.set()
+                writer.join()
+            copied += len(reader.look_and_copy())
+            assert np.array_equal(reader.picture, reader.whole())
+    finally:
+        sys.setswitchinterval(interval)
     assert copied
+
+
+def test_what_was_taken_and_is_grabbed_late_is_no_source_of_what_moved_before(viewer):
+    desktop = MemoryDesktop(SIZE, SIZE)
+    reader = viewer(desktop)
+    reader.look_and_copy()
+    old, new = Rectangle(0, 0, 20, 20), Rectangle(50, 0, 70, 20)
+
+    def draw(value):
+        with desktop.draw(old) as pixels:
+            pixels[...] = value
+
+    draw(1)
+    assert reader.screen.take_damage() == [old]
+    desktop.move(old, 50, 0)
+    draw(2)
+    reader.screen.grab(old, reader.picture[:20, :20])
+    assert reader.screen.take_moves() == []
+    assert set(reader.look()) == {old, new}
+    assert np.array_equal(reader.picture, reader.whole())
 
 
 async def test_a_reader_that_copies_is_told_what_moved_until_the_size_is_another(viewer):
