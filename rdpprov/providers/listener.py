@@ -196,7 +196,12 @@ class ClientListener(ProtocolListener):
     ) -> None:
         """One client, from its first byte on. Whatever is wrong with it ends here."""
         log = self._log.bind(client=f"{peer[0]}:{peer[1]}")
-        connection = self.new_connection(stream, peer, log)
+        try:
+            connection = self.new_connection(stream, peer, log)
+        except Exception as error:
+            log.error("connection failed", **for_log(error))
+            await trio.aclose_forcefully(stream)
+            return
         try:
             with self._half_open.admitted(peer[0]):
                 await connection.introduce()

@@ -111,6 +111,25 @@ async def test_a_stream_s_client_that_has_not_said_who_it_is_ends_with_the_liste
         assert trio.current_time() - begun <= LINGER
 
 
+async def test_a_connection_that_cannot_even_be_made_costs_itself_alone(autojump_clock, log):
+    class Failing(RfbListener):
+        def new_connection(self, stream, peer, log):
+            raise ZeroDivisionError("a mistake")
+
+    async with trio.open_nursery() as nursery:
+        server = Alone(nursery)
+        await server.start()
+        server.listener.__class__ = Failing
+        assert await rest_of(server.connect()) == b""
+        server.listener.__class__ = RfbListener
+        assert await server.connect().receive_some(12) == b"RFB 003.008\n"
+        await server.listener.stop_listen()
+        nursery.cancel_scope.cancel()
+    (told,) = [entry for entry in log if entry["log_level"] == "error"]
+    assert (told["event"], told["error"]) == ("connection failed", "ZeroDivisionError")
+    log.clear()
+
+
 MESSAGES = {
     "an unknown message": b"\x63",
     "a message of an extension that was not offered": b"\xfa\0\x01\x02",
