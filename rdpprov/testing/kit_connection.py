@@ -250,7 +250,7 @@ class DrivenConnection:
             self.run.findings.check("devices-are-let-go", not late, f"the screen's {late} was called after unplug()")
         if sink is not None and self._inputs is not None:
             events = len(sink.late_events)
-            self.run.findings.check("devices-are-let-go", not events, f"{events} input events came after unplug()")
+            self.run.findings.check("devices-are-let-go", not events, f"input came after unplug(): {events} events")
 
     def _device(self, device: object, method: str, *args: object) -> None:
         if device is None:

@@ -44,12 +44,22 @@ async def licensing_rounds(check: Check) -> None:
         if came is not None:
             wanted = [REQUEST, CHALLENGE, LICENSE]
             same = await check.comes(lambda: list(came) == wanted)
-            seen = f"the client got {len(came)} license packets, not the {len(wanted)} that were sent, as they were"
-            check.findings.check(CARRIED, same, seen)
+            check.findings.check(CARRIED, same, _difference(list(came), wanted))
         said = list(guest.client.license_answers)
         seen = "RequestClientLicense did not return what the client had answered, packet by packet"
         check.findings.check(CARRIED, said == answers, seen)
         await driven.leave()
+
+
+def _difference(came: list[bytes], sent: list[bytes]) -> str:
+    """Between the packets that a client got and those that it should have got."""
+    if len(came) != len(sent):
+        return f"the client got {len(came)} license packets, and {len(sent)} were sent"
+    for number, (arrived_as, was) in enumerate(zip(came, sent, strict=True), 1):
+        if arrived_as != was:
+            sizes = f"{len(was)} bytes when it was sent and {len(arrived_as)} when it came"
+            return f"license packet {number} of {len(sent)} was changed on the way: {sizes}"
+    return ""
 
 
 async def licensing_rounds_fail(check: Check) -> None:

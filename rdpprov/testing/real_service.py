@@ -1,6 +1,6 @@
 """The scenario of a check in which rdpprov's own Remote Connection Manager serves the provider."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -10,7 +10,7 @@ import trio
 from rdpprov.api.listener import ProtocolListener
 from rdpprov.api.manager import ProtocolManager
 from rdpprov.api.structures import UserCredential
-from rdpprov.errors import NotImplementedByProvider
+from rdpprov.errors import E_NOTIMPL, NotImplementedByProvider
 from rdpprov.rcm.configuration import ListenerConfiguration, ServiceConfiguration
 from rdpprov.rcm.service import ReadyListener, RemoteConnectionManager
 from rdpprov.sessions.base import Desktop, DesktopRequest, LogonDesktop, LogonRequest
@@ -20,7 +20,7 @@ from rdpprov.testing.kit_run import Check
 from rdpprov.testing.kit_service import KitAuthenticator
 from rdpprov.testing.scripted import MemoryTraces
 from rdpprov.traces.checker import check_trace
-from rdpprov.traces.format import CallLine
+from rdpprov.traces.format import CallError, CallLine
 
 RULE = "served-by-the-real-service"
 
@@ -152,13 +152,26 @@ async def _client(check: Check, ready: list[ReadyListener], listener: ProtocolLi
 
 async def _logged_on(check: Check, traces: MemoryTraces, connection_id: int) -> None:
     """Wait for LogonNotify of a connection."""
-    calls: list[str] = []
+    calls: list[CallLine] = []
     with trio.move_on_after(2 * check.patience):
-        while "LogonNotify" not in calls:
+        while not _has_logged_on(calls):
             await trio.sleep(check.settle)
             recorder = traces.connections.get(connection_id)
             lines = recorder.trace().lines if recorder is not None else ()
-            calls = [line.call for line in lines if isinstance(line, CallLine)]
-    last = calls[-1] if calls else "nothing"
-    seen = f"client {connection_id} was not logged on; the last call was {last}"
-    check.findings.require(RULE, "LogonNotify" in calls, seen)
+            calls = [line for line in lines if isinstance(line, CallLine)]
+    failed = [
+        f"; {line.call} failed: {line.error.reason or line.error.exception}"
+        for line in calls
+        if line.error and not _is_answer(line.error)
+    ]
+    seen = f"client {connection_id} was not logged on; the last call was {calls[-1].call if calls else 'none'}"
+    check.findings.require(RULE, _has_logged_on(calls), seen + "".join(failed))
+
+
+def _has_logged_on(calls: Sequence[CallLine]) -> bool:
+    return any(line.call == "LogonNotify" for line in calls)
+
+
+def _is_answer(error: CallError) -> bool:
+    """E_NOTIMPL is no failure."""
+    return error.hresult == E_NOTIMPL
