@@ -310,9 +310,9 @@ class RfbVideoDevice:
     def _begin(self, screen: Screen, encoder: RfbEncoder) -> bool:
         """Begin an update; whether there is more of it than was queued at once."""
         machine, now = self._machine, trio.current_time()
-        self._next_frame_at = now + MIN_FRAME_INTERVAL
         if self._tell_size(screen):
-            return False
+            return False  # no frame: what the client asks for next need not wait
+        self._next_frame_at = now + MIN_FRAME_INTERVAL
         copies = self._take(screen)
         inside, self._damage = divided(self._damage, self._wanted)
         lossless = not inside and not copies and bool(self._lossy) and now >= self._sharpen_at

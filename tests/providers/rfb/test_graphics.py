@@ -88,6 +88,23 @@ async def test_a_size_is_told_when_the_client_says_that_it_can_be(autojump_clock
     assert told not in await display.frame()
 
 
+async def test_the_first_picture_does_not_wait_because_the_size_was_told_before_it(autojump_clock):
+    display = Display(640, 480)
+    display.tell(SetEncodings((Encoding.RAW, Encoding.EXTENDED_DESKTOP_SIZE)).pack())
+    display.ask()
+    display.video.queue_piece()
+    told = len(display.machine.data_to_send())
+    assert 0 < told < 100
+    display.ask(incremental=True)
+    display.video.queue_piece()
+    assert len(display.machine.data_to_send()) > 640 * 480 * 4
+    display.desk.paint(1)
+    display.ask(incremental=True)
+    display.video.queue_piece()
+    assert not display.machine.data_to_send()  # frames do wait for each other
+    assert display.video.due() > trio.current_time()
+
+
 async def test_a_wish_for_a_size_that_cannot_be_answered_uses_up_no_request(autojump_clock):
     display = Display(640, 480)
     display.tell(SetEncodings((Encoding.RAW, Encoding.EXTENDED_DESKTOP_SIZE)).pack())
