@@ -43,6 +43,10 @@ class ProtocolListener(ABC):
     bound_addresses: Sequence[tuple[str, int]] = ()
     """Our extension: address and port of each listening socket, from `start_listen`'s ``started()`` on."""
 
+    fingerprint: str = ""
+    """Our extension: what clients show their users of the listener's key, so that the service can print it; empty: they
+    show nothing."""
+
     @property
     def half_open_count(self) -> int | None:
         """Our extension: clients of now that have not become connections yet; None: the listener does not count."""

@@ -109,6 +109,7 @@ def viewer_commands(listener: ReadyListener, user: str, password: str, certifica
         f"{listener.address}::{listener.port}",
         "",
         f"Other viewers: TLS by VeNCrypt (X509Plain), user {user}, password {password}. Ctrl-C here ends the demo.",
+        f"Those without TLS: RSA-AES; they ask whether the server's key is {listener.fingerprint}, answer yes.",
     ]
 
 

@@ -11,7 +11,7 @@ from rdpprov.accounts.authenticator import FileAuthenticator, PasswordAuthentica
 from rdpprov.accounts.users_file import UsersFile
 from rdpprov.cli.configuration import Configuration, Options, configure, read_file
 from rdpprov.cli.logs import LogLevel, configure_logging
-from rdpprov.cli.serving import ready_line, run_service, say
+from rdpprov.cli.serving import fingerprint_lines, ready_line, run_service, say
 from rdpprov.errors import ConfigurationError
 from rdpprov.rcm.service import ReadyListener
 
@@ -106,4 +106,4 @@ def make_authenticator(configuration: Configuration) -> PasswordAuthenticator:
 
 
 def _announce(listeners: Sequence[ReadyListener]) -> None:
-    say(*map(ready_line, listeners))
+    say(*map(ready_line, listeners), *fingerprint_lines(listeners))

@@ -151,14 +151,15 @@ async def _start_web(
     """Serve browsers too, with one of the service's listeners. Returns what listens then."""
     name = configuration.listener
     listener = service.provider_listener(name)
-    if not hasattr(listener, "serve_stream"):
+    if listener is None or not hasattr(listener, "serve_stream"):
         raise ConfigurationError(f"[web]: listener {name}: its protocol takes no clients from elsewhere, as rfb does")
     server = _import_web().WebServer(configuration, listener, service.administration)
     await nursery.start(server.serve)
     stops.append(server.request_stop)
     # A listener that has no sockets of its own is announced by those of the page.
     others = [ready for ready in listeners if ready.name != name or ready.address]
-    return [*others, *(ReadyListener(name, server.scheme, host, port) for host, port in server.bound_addresses)]
+    places = server.bound_addresses
+    return [*others, *(ReadyListener(name, server.scheme, host, port, listener.fingerprint) for host, port in places)]
 
 
 def _listen_for_administrators(
@@ -211,6 +212,12 @@ async def _obey_signals(
 def ready_line(listener: ReadyListener) -> str:
     """``ready NAME PROTOCOL ADDR:PORT``: for people, and for whoever waits for the service to be up."""
     return f"ready {listener.name} {listener.protocol} {host_and_port(listener)}"
+
+
+def fingerprint_lines(listeners: Sequence[ReadyListener]) -> list[str]:
+    """``fingerprint NAME 12-34-…``, of each listener whose key clients show their users to be compared."""
+    fingerprints = {listener.name: listener.fingerprint for listener in listeners if listener.fingerprint}
+    return [f"fingerprint {name} {fingerprint}" for name, fingerprint in fingerprints.items()]
 
 
 def host_and_port(listener: ReadyListener) -> str:

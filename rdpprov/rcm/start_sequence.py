@@ -38,6 +38,8 @@ class ReadyListener:
     address: str
     """Empty if the listener has no socket, or does not say."""
     port: int
+    fingerprint: str = ""
+    """What clients show their users of its key; empty: nothing."""
 
 
 async def start_sequence(service: ServiceContext) -> list[ReadyListener]:
@@ -70,7 +72,8 @@ async def start_sequence(service: ServiceContext) -> list[ReadyListener]:
         await ask(_start_listen(service, listener, ListenerCallback(service, configuration, settings), scope))
         service.listeners.append(Listener(configuration, listener, ask, scope))
         for address, port in listener.bound_addresses or [("", 0)]:
-            ready.append(ReadyListener(configuration.name, configuration.protocol, address, port))
+            known = ReadyListener(configuration.name, configuration.protocol, address, port, listener.fingerprint)
+            ready.append(known)
     drain = RcmDrainState.IN_DRAIN if service.draining else RcmDrainState.NOT_IN_DRAIN
     await _tell_managers(service, ServiceState(RcmServiceState.START, drain))
     return ready

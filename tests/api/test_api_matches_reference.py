@@ -57,6 +57,7 @@ DIFFERENCES: dict[str, Why | tuple[Why, str]] = {
     "+AlwaysLicensed": Why.OURS,
     "IWRdsRemoteFXGraphicsConnection.EnableRemoteFXGraphics": (Why.WORDS, "enable_remotefx_graphics"),
     "+ProtocolListener.bound_addresses": Why.OURS,
+    "+ProtocolListener.fingerprint": Why.OURS,
     "+ProtocolListener.half_open_count": Why.OURS,
     "+WtsProtocolListener.bound_addresses": Why.OURS,
     "+ProtocolConnection.known_properties": Why.OURS,

@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from rdpprov.accounts.users_file import ScryptCost, UsersFile
+from rdpprov.security.ra2 import fingerprint, public_key_of
+from rdpprov.security.ra2_key import FILE_NAME, read_key
 from rdpprov.testing.rfb_client import connect_rfb
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -32,6 +34,36 @@ def look(port, user, password):
                 return client.width, client.height
 
     return trio.run(main)
+
+
+def fingerprint_in(state):
+    return fingerprint(public_key_of(read_key(state / FILE_NAME)))
+
+
+def test_serve_says_which_key_viewers_will_ask_about(rdpprov):
+    UsersFile(rdpprov.home / "users", cost=ScryptCost(n=16)).add("anna", "secret")
+    process = rdpprov.start(
+        *("serve", "--protocol", "rfb", "--listen", "127.0.0.1:0"),
+        *("--users", "users", "--state-dir", "state", "--admin", "none"),
+    )
+    with process:
+        ready(process, "rfb")
+        assert process.stdout.readline() == f"fingerprint rfb {fingerprint_in(rdpprov.home / 'state')}\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_serve_says_nothing_of_a_key_that_no_viewer_sees(rdpprov):
+    UsersFile(rdpprov.home / "users", cost=ScryptCost(n=16)).add("anna", "secret")
+    process = rdpprov.start(
+        *("serve", "--protocol", "rfb", "--listen", "127.0.0.1:0", "--security", "vencrypt-x509-plain"),
+        *("--users", "users", "--state-dir", "state", "--admin", "none"),
+    )
+    with process:
+        ready(process, "rfb")
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == ""
+        assert process.wait(20) == 0
 
 
 def test_serve_serves_viewers(rdpprov):
@@ -67,7 +99,8 @@ def test_demo_prints_the_viewer_s_command_and_the_command_is_right(rdpprov):
     process = rdpprov.start("demo", "--protocol", "rfb", "--port", "0", "--state-dir", "state", "--admin", "none")
     with process:
         port = ready(process, "rfb")
-        lines = [process.stdout.readline() for _ in range(4)]
+        lines = [process.stdout.readline() for _ in range(7)]
+        assert f"the server's key is {fingerprint_in(rdpprov.home / 'state')}," in lines[-1]
         [command] = [line for line in lines if "xtigervncviewer" in line]
         found = re.search(r"VNC_USERNAME=(\w+) VNC_PASSWORD=(\w+) .* 127\.0\.0\.1::([0-9]+)$", command.strip())
         assert int(found[3]) == port

@@ -56,7 +56,8 @@ class RfbListener(ClientListener):
         self._rsa_key = self._find_rsa_key() if options.uses_rsa_aes else None
         if self._rsa_key is not None:
             # Viewers show it, and ask whether it is the server's.
-            self._log.info("key of RSA-AES", fingerprint=fingerprint(public_key_of(self._rsa_key)))
+            self.fingerprint = fingerprint(public_key_of(self._rsa_key))
+            self._log.info("key of RSA-AES", fingerprint=self.fingerprint)
 
     def _find_rsa_key(self) -> rsa.RSAPrivateKey:
         """Not that of the certificate: viewers remember this one, and a certificate gets a new one now and then. Nor
