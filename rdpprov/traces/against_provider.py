@@ -23,9 +23,13 @@ from rdpprov.traces.dialogue import Replay, ReplayError, outcome_of, recorded_ou
 from rdpprov.traces.format import CallError, CallLine, Json, Outcome, Trace, to_json
 from rdpprov.traces.recorder import error_of
 from rdpprov.traces.values import Comparison, Secrets, arguments_of, both_sides, from_json, method_name
+from rdpprov.wire.rfb.handshake import SecurityType
 
 PATIENCE: Final = 5.0
 """Seconds to wait for what the trace says should come."""
+
+_RSA_AES: Final = frozenset(kind.name for kind in SecurityType if kind.rsa_aes)
+"""What a client that took one of these has said depends on the server's random number."""
 
 
 class ReplayCallback(ProtocolConnectionCallback):
@@ -326,6 +330,8 @@ class ReplayService(ProtocolListenerCallback):
                 raise ReplayError("the trace has no bytes that a client sent: it was not recorded with them")
             if any(line.event == "tls" for line in self.trace.events):
                 raise ReplayError("the client's bytes were inside TLS: sent as they are recorded, they mean nothing")
+            if any(line.event == "security" and line.fields.get("type") in _RSA_AES for line in self.trace.events):
+                raise ReplayError("the client logged on by RSA-AES: sent as its bytes are recorded, they mean nothing")
             client = self._recorded_client
         replay = None
         await self._manager.initialize(self._settings, Settings(setting_type=SettingType.MACHINE))

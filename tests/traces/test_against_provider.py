@@ -221,6 +221,14 @@ async def test_bytes_that_were_inside_tls_are_not_sent_in_the_open():
         await ReplayService(trace, GreetingManager()).run()
 
 
+@pytest.mark.parametrize("kind", ["RA2", "RA2_256", "RA2NE", "RA2NE_256"])
+async def test_bytes_that_rsa_aes_has_keys_for_are_not_sent(kind):
+    trace = greeting_trace()
+    trace = attrs.evolve(trace, lines=(EventLine(0.0, "security", {"type": kind, "subtype": ""}), *trace.lines))
+    with pytest.raises(ReplayError, match="logged on by RSA-AES"):
+        await ReplayService(trace, GreetingManager()).run()
+
+
 async def test_a_callback_that_does_not_come_is_a_difference(autojump_clock: MockClock):
     connection = GreetingConnection.__new__(GreetingConnection)
     trace = attrs.evolve(FIRST, lines=FIRST.calls[:3])
