@@ -9,6 +9,7 @@ background kept as a picture: to read that from memory takes longer than to pain
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from heapq import nlargest
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,11 +17,15 @@ import trio
 
 from rdpprov.api.devices import Move, Pixels, Rectangle
 from rdpprov.codecs import painting
-from rdpprov.sessions.screens import ReadableDesktop, clamp_size
+from rdpprov.sessions.screens import MAX_MOVES, ReadableDesktop, clamp_size
 from rdpprov.sessions.text import Bitmap, Coverage, tint
 
 MAX_APART = 12
 """Items of a layer that may change as rectangles of their own; more count as one: readers merge them anyway."""
+
+MAX_COMPARED = 128
+"""Items of a scene that may change at once and be looked at for moves. The time for it grows with the square of them: a
+thousand would hold the event loop for a second, and readers keep `MAX_MOVES` moves anyway."""
 
 
 class Fill(NamedTuple):
@@ -67,6 +72,15 @@ def _identity(item: Item) -> _Identity:
 
 def _changed(before: Iterable[Item], after: Iterable[Item]) -> frozenset[_Identity]:
     return frozenset(map(_identity, before)) ^ frozenset(map(_identity, after))
+
+
+def _beside(changes: Iterable[_Identity], moves: Sequence[Move]) -> list[Rectangle]:
+    """What else has changed, item by item: what is around them all would hold what moved."""
+    covered = {(move.area.left, move.area.top, move.area.right, move.area.bottom) for move in moves}
+    damage = [Rectangle(*identity[:4]) for identity in changes if identity[:4] not in covered]
+    for move in moves:
+        damage = [part for area in damage for part in area.without(move.area)]
+    return damage
 
 
 def _bounds(items: Collection[Item | _Identity]) -> Rectangle:
@@ -177,13 +191,15 @@ class SceneDesktop(ReadableDesktop):
             if name in self._stale:
                 damage += layer.replace(self.build(name))
         self._stale.clear()
-        if before is not None and (moves := self._moved(before)):
-            damage = self._unlike(before, moves)
-            self._add_moves(moves)
+        if before is not None:
+            changes = self._changes(before)
+            if len(changes) <= MAX_COMPARED and (moves := self._moved(before)):
+                damage = _beside(changes, moves)
+                self._add_moves(moves)
         self._add_damage(damage)
 
     def _moved(self, before: Sequence[tuple[Sequence[Item], Rectangle]]) -> list[Move]:
-        """Pictures that are somewhere else now, with nothing over them.
+        """Pictures that are somewhere else now, with nothing over them; the largest, if they are many.
 
         Args:
             before: items and bounds that the layers had.
@@ -193,17 +209,16 @@ class SceneDesktop(ReadableDesktop):
         for (items, bounds), layer in zip(reversed(before), reversed(self._layers.values()), strict=True):
             moves += layer.moved(items, covers)
             covers += [bounds, layer.bounds]
-        return moves
+        return nlargest(MAX_MOVES, moves, key=lambda move: move.area.width * move.area.height)
 
-    def _unlike(self, before: Sequence[tuple[Sequence[Item], Rectangle]], moves: Sequence[Move]) -> list[Rectangle]:
-        """What else has changed, item by item: what is around them all would hold what moved."""
-        damage: list[Rectangle] = []
-        for (items, _), layer in zip(before, self._layers.values(), strict=True):
-            if items is not layer.items:
-                damage += [Rectangle(*identity[:4]) for identity in _changed(items, layer.items)]
-        for move in moves:
-            damage = [part for area in damage for part in area.without(move.area)]
-        return damage
+    def _changes(self, before: Sequence[tuple[Sequence[Item], Rectangle]]) -> list[_Identity]:
+        """Items that are not as they were, at their old places and at their new ones."""
+        return [
+            identity
+            for (items, _), layer in zip(before, self._layers.values(), strict=True)
+            if items is not layer.items
+            for identity in _changed(items, layer.items)
+        ]
 
     def _copy_pixels(self, rectangle: Rectangle, out: Pixels) -> None:
         self._refresh()

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rdpprov.api.devices import Move, Rectangle
-from rdpprov.sessions.scene import Fill, Layer, SceneDesktop, picture
+from rdpprov.sessions.scene import MAX_COMPARED, Fill, Layer, SceneDesktop, picture
+from rdpprov.sessions.screens import MAX_MOVES
 from rdpprov.sessions.text import OPAQUE
 
 SIZE = 300
@@ -114,3 +116,18 @@ def test_a_picture_that_nothing_lies_over_moves_and_the_rest_is_damage(viewer):
     board.show(middle=[picture(10, 60, one), picture(100, 60, other)])
     assert reader.screen.take_moves() == [Move(Rectangle(10, 60, 40, 80), 0, 50)]
     assert Rectangle(10, 60, 40, 80) not in reader.look()
+
+
+@pytest.mark.parametrize(("count", "copied"), [(MAX_MOVES + 8, MAX_MOVES), (MAX_COMPARED, 0)])
+def test_of_a_crowd_that_moves_the_largest_are_copied_and_of_a_larger_one_none(viewer, count, copied):
+    board = Board()
+    crowd = [np.full((1, 1 + number % 30), number, np.uint32) for number in range(count)]
+    reader = viewer(board)
+    reader.look_and_copy()
+    for down in (0, 60):
+        board.show(middle=[picture(30 * (n % 3), n // 3 + down, bitmap) for n, bitmap in enumerate(crowd)])
+        moves = reader.look_and_copy()
+        assert np.array_equal(reader.picture, board_pixels(board))
+    assert len(moves) == copied
+    widths = sorted(bitmap.shape[1] for bitmap in crowd)
+    assert sorted(move.area.width for move in moves) == widths[count - copied :]
