@@ -126,12 +126,12 @@ def _wrong_signatures(implementation: type, interface: type) -> Iterator[str]:
         if found is wanted or name in implementation.__abstractmethods__:  # type: ignore[attr-defined]
             continue
         if not inspect.iscoroutinefunction(inspect.unwrap(found)):
-            yield f"has a {name} that is not `async def`"
+            yield f"has the method {name}, which is not `async def`"
             continue
         try:
             _call_like_the_service(inspect.signature(found), inspect.signature(wanted))
         except TypeError as error:
-            yield f"has a {name} that cannot be called as {name}{_shown(wanted)}: {error}"
+            yield f"has the method {name}, which cannot be called as {name}{_shown(wanted)}: {error}"
 
 
 def _call_like_the_service(found: inspect.Signature, wanted: inspect.Signature) -> None:

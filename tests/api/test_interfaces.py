@@ -88,7 +88,7 @@ def test_the_loader_names_every_method_of_every_interface_that_is_not_async(inte
     }
     faults = faults_of(type("Wrong", (interface,), wrong))
     for name in wrong:
-        assert f"has a {name} that is not `async def`" in faults
+        assert f"has the method {name}, which is not `async def`" in faults
 
 
 @pytest.mark.parametrize("interface", INTERFACES, ids=lambda interface: interface.__name__)
@@ -103,7 +103,7 @@ def test_the_loader_names_every_method_of_every_interface_that_cannot_be_called(
     ]
     faults = faults_of(type("Wrong", (interface,), dict.fromkeys(names, too_many)))
     for name in names:
-        assert any(fault.startswith(f"has a {name} that cannot be called as {name}(") for fault in faults)
+        assert any(fault.startswith(f"has the method {name}, which cannot be called as {name}(") for fault in faults)
 
 
 def test_the_loader_knows_every_interface_that_somebody_else_than_the_service_implements(reference):

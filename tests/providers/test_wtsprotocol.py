@@ -341,7 +341,10 @@ def test_a_manager_that_is_none_is_refused():
 
 @pytest.mark.parametrize(
     ("manager", "fault"),
-    [(Incomplete, "does not implement create_listener"), (WrongShape, "has a create_listener that is not `async def`")],
+    [
+        (Incomplete, "does not implement create_listener"),
+        (WrongShape, "has the method create_listener, which is not `async def`"),
+    ],
 )
 def test_the_loader_looks_at_the_manager_behind_the_adapter(manager, fault, monkeypatch):
     monkeypatch.setattr(old_shape, "Wrong", adapted(manager), raising=False)
@@ -365,7 +368,9 @@ async def test_a_listener_or_a_connection_of_the_wrong_shape_is_named():
 
     manager = adapted(Makes)()
     (fault,) = faults_of(type(await manager.create_listener("old")))
-    assert fault.startswith("has a start_listen that cannot be called as start_listen(callback, *, task_status)")
+    assert fault.startswith(
+        "has the method start_listen, which cannot be called as start_listen(callback, *, task_status)"
+    )
     Makes.made = None
     with pytest.raises(HResultError, match="CreateListener returned NoneType, no WtsProtocolListener"):
         await manager.create_listener("old")

@@ -181,12 +181,12 @@ def test_a_protocol_that_cannot_be_loaded_is_named_with_its_fault(name, complain
 def test_what_a_provider_lacks_is_named():
     assert faults_of(NoCreateListener) == ("does not implement create_listener",)
     assert faults_of(WrongShapes) == (
-        "has a create_listener that is not `async def`",
-        "has a notify_session_state_change that cannot be called as notify_session_state_change(session_id, event_id): "
-        "too many positional arguments",
+        "has the method create_listener, which is not `async def`",
+        "has the method notify_session_state_change, which cannot be called as "
+        "notify_session_state_change(session_id, event_id): too many positional arguments",
     )
     assert [fault.partition(":")[0] for fault in faults_of(NotAListener)] == [
-        "has a stop_listen that cannot be called as stop_listen()"
+        "has the method stop_listen, which cannot be called as stop_listen()"
     ]
     assert faults_of(ScriptedManager) == faults_of(ScriptedListener) == faults_of(ScriptedConnection) == ()
 
