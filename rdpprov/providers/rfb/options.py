@@ -66,12 +66,16 @@ class RfbListenerOptions:
     """PEM file of an RSA key for the security types ``ra2…``, mode 0600, 2048 bits or more; none: one that is generated
     and kept with the service's state."""
     security: tuple[str, ...] = BY_DEFAULT
-    """Of `SECURITY`, best first: clients take the first that they know. A configuration that names none offers
-    `BY_DEFAULT_WITH_KEY` if it has a `state_dir`, as it always has on the command line, or an `rsa_key`."""
+    """Of ``vencrypt-x509-plain``, ``vencrypt-x509-vnc``, ``vencrypt-x509-none``, ``vencrypt-tls-plain``,
+    ``vencrypt-tls-vnc``, ``vencrypt-tls-none``, ``vencrypt-plain``, ``ra2-256``, ``ra2``, ``ra2ne-256``, ``ra2ne``,
+    ``vnc``, ``none`` (`SECURITY`), best first: clients take the first that they know. A configuration that names none
+    offers the first and ``ra2-256`` and ``ra2`` if it has a `state_dir`, as it always has on the command line, or an
+    `rsa_key`."""
     vnc_password_file: Path | None = None
     """Mode 0600: as ``vncpasswd`` writes it, or the password itself in one line. Eight characters count."""
     allow_none_anywhere: bool = False
-    """Offer what is in `UNPROTECTED` on other addresses than loopback, too."""
+    """Offer ``vencrypt-plain``, ``ra2ne-256``, ``ra2ne``, ``vnc`` and ``none`` (`UNPROTECTED`) on other addresses than
+    loopback, too."""
     keyboard_layout: int = FALLBACK.identifier
     """Windows's keyboard layout id (a configuration may have a name: us, uk, de, fr), of the session's keyboard: RFB
     clients do not say theirs. Text does not depend on it: what the layout cannot type is sent as characters."""
