@@ -9,7 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 import trio
@@ -76,6 +76,8 @@ RESIZE_SHARE: Final = 4
 MAX_RESIZE_REST: Final = 2.0
 
 WRONG_PASSWORD: Final = "The password is incorrect."
+
+Verdict = TypeVar("Verdict")
 
 
 class ClientRefused(RemoteProtocolError):  # noqa: N818 - what happened to a client that may only have mistyped
@@ -173,7 +175,8 @@ class RfbConnection(DrivenConnection):
             case SecurityChosen(security_type=kind, vencrypt_subtype=subtype):
                 self._wire.milestone("security", type=kind.name, subtype=subtype.name if subtype is not None else "")
             case ChallengeAnswered(challenge=challenge, response=response):
-                if await self._vnc_password.check(challenge, response, self._peer[0]):
+                judging = partial(self._vnc_password.check, challenge, response, self._peer[0])
+                if await self._unless_gone(judging):
                     self._machine.accept()
                 else:
                     await self._refuse(WRONG_PASSWORD)
@@ -210,7 +213,8 @@ class RfbConnection(DrivenConnection):
             domain, user_name = "", name
         try:
             credential = UserCredential(user_name=user_name, password=password, domain=domain)
-            self._proof = await self._authenticator.authenticate(credential, client_address=self._peer[0], how=how)
+            judging = partial(self._authenticator.authenticate, credential, client_address=self._peer[0], how=how)
+            self._proof = await self._unless_gone(judging)
         except ValueError:  # longer than any account's
             await self._refuse(message_of(NtStatus.STATUS_LOGON_FAILURE))
         except LogonError as error:
@@ -219,6 +223,45 @@ class RfbConnection(DrivenConnection):
         else:
             self._user_name, self._domain = self._proof.token.name, self._proof.token.domain
             self._machine.accept()
+
+    async def _unless_gone(self, judging: Callable[[], Awaitable[Verdict]]) -> Verdict:
+        """The verdict, unless the client is gone before: others wait for theirs behind it.
+
+        Raises:
+            RemoteProtocolError: it is gone, or says more than any client does that waits.
+            Exception: what `judging` raises.
+        """
+        gone: RemoteProtocolError | None = None
+        failure: Exception | None = None
+
+        async def listen() -> None:
+            nonlocal gone
+            unread = 0
+            try:
+                while unread <= self.unread_limit:
+                    data = await self._transport.receive_some()
+                    unread += len(data)
+                    self._receive(data)
+                raise RemoteProtocolError(f"more than {self.unread_limit} bytes while waiting for {self.stage}")
+            except RemoteProtocolError as error:
+                gone = error
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            try:
+                verdict = await judging()
+            except Exception as error:  # kept, for the nursery would put it into a group
+                failure = error
+            nursery.cancel_scope.cancel()
+        try:
+            if gone is not None:
+                raise gone
+            if failure is not None:
+                raise failure
+            return verdict
+        finally:
+            del gone, failure  # this frame is in their tracebacks: else we would all wait for a garbage collection
 
     async def _refuse(self, reason: str) -> None:
         await trio.sleep(REFUSAL_DELAY)

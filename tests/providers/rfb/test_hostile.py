@@ -13,6 +13,7 @@ from rdpprov.accounts.authenticator import FileAuthenticator
 from rdpprov.accounts.users_file import User, UserIndex
 from rdpprov.protocol.events import NEED_DATA
 from rdpprov.protocol.rfb.client import RfbClientMachine
+from rdpprov.protocol.rfb.framing import LOGON_LIMIT
 from rdpprov.protocol.rfb.handshake import ClientIdentity, ClientState
 from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.providers.rfb.listener import RfbListener
@@ -26,6 +27,8 @@ from tests.providers.rfb.support import LOGGED_ON, PASSWORD, USER, shows
 from tests.providers.support import Script
 
 SILENCE = {"security": ("none",)}
+WRONG_PASSWORD = b"RFB 003.008\n\x02" + bytes(16)
+"""All that a client says which guesses the listener's own."""
 
 
 class Alone:
@@ -91,6 +94,38 @@ async def test_a_stream_is_served_only_while_the_service_listens():
         assert await rest_of(server.connect()) == b""
         nursery.cancel_scope.cancel()
     assert list(server.listener.bound_addresses) == []
+
+
+async def test_who_guesses_and_hangs_up_holds_up_nobody(autojump_clock, vnc_password_file):
+    async with trio.open_nursery() as nursery:
+        server = Alone(nursery, security=("vnc",), vnc_password_file=vnc_password_file)
+        await server.start()
+        for _ in range(40):
+            stream = server.connect()
+            await stream.send_all(WRONG_PASSWORD)
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.aclose()
+        stream = server.connect()
+        begun = trio.current_time()
+        await stream.send_all(WRONG_PASSWORD)
+        assert (await rest_of(stream)).endswith(b"The password is incorrect.")
+        assert trio.current_time() - begun < 6
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_talks_on_while_a_password_is_judged_is_dropped(autojump_clock, vnc_password_file, log):
+    async with trio.open_nursery() as nursery:
+        server = Alone(nursery, security=("vnc",), vnc_password_file=vnc_password_file)
+        await server.start()
+        for _ in range(11):
+            stream = server.connect()
+            await stream.send_all(WRONG_PASSWORD)
+            nursery.start_soon(rest_of, stream)
+            await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(bytes(LOGON_LIMIT + 1))
+        await trio.testing.wait_all_tasks_blocked()
+        assert f"more than {LOGON_LIMIT} bytes" in log[-1]["reason"]
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("said", [b"", b"RFB 003.008\n"])
