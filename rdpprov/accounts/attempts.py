@@ -7,6 +7,8 @@ guesses.
 
 import ipaddress
 from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -34,7 +36,7 @@ class FailureCounter:
 
     def record(self, address: str, now: float) -> None:
         """Note that an attempt from `address` failed."""
-        source = _source(address)
+        source = source_of(address)
         times = self._times.setdefault(source, deque(maxlen=self._failures))
         times.append(now)
         self._times.move_to_end(source)
@@ -43,7 +45,7 @@ class FailureCounter:
 
     def is_too_often(self, address: str, now: float) -> bool:
         """Whether `address` has failed too often."""
-        times = self._times.get(_source(address))
+        times = self._times.get(source_of(address))
         return times is not None and len(times) >= self._failures and times[0] > now - self._window
 
     def __len__(self) -> int:
@@ -55,24 +57,28 @@ class SlowDown:
 
     Args:
         counter: of their failures.
-        delay: seconds that an attempt takes from an address that has failed too often.
+        delay: seconds between two answers to an address that has failed too often.
     """
 
     def __init__(self, counter: FailureCounter | None = None, *, delay: float = DELAY) -> None:
         self._counter = FailureCounter() if counter is None else counter
         self._delay = delay
-        self._queues: dict[str, _Queue] = {}
-        """Of addresses from which somebody waits; so there are never more than attempts."""
+        self._lines: dict[tuple[str, ...], _Line] = {}
+        """Of addresses, and of names at them, for which somebody waits; so there are never more than attempts."""
+        self._answered: OrderedDict[str, float] = OrderedDict()
+        """When an address got its last answer that was held back; those of more than a delay ago are forgotten."""
 
-    async def hold_back(self, address: str, *, started: float, failed: bool) -> None:
+    async def hold_back(self, address: str, *, started: float, failed: bool, whose: str = "") -> None:
         """Note how an attempt came out, and wait until it may be answered, be the answer good or bad.
 
-        Who gives up waiting gives way to the next.
+        Who gives up waiting gives way to the next. The names at an address take turns: who guesses at one holds up
+        nobody for long who shares the address and has another.
 
         Args:
             address: where it comes from.
             started: when it came, on trio's clock.
             failed: whether it failed.
+            whose: the name that it is for, in one spelling.
         """
         now = trio.current_time()
         is_slow = self._counter.is_too_often(address, now)
@@ -80,35 +86,46 @@ class SlowDown:
             self._counter.record(address, now)
         if not is_slow:
             return
-        source = _source(address)
-        queue = self._queues.setdefault(source, _Queue())
-        queue.length += 1
+        source = source_of(address)
+        async with self._turn(source, whose), self._turn(source):
+            # A check may take longer than the delay: the answer before counts, not only the attempt's own time.
+            await trio.sleep_until(max(started, self._answered.get(source, started)) + self._delay)
+            self._note_answer(source)
+
+    @asynccontextmanager
+    async def _turn(self, *key: str) -> AsyncIterator[None]:
+        """One's turn in a line."""
+        line = self._lines.setdefault(key, _Line())
+        line.length += 1
         try:
-            if queue.turn.locked():
-                async with queue.turn:
-                    await trio.sleep(self._delay)
-            else:
-                async with queue.turn:
-                    await trio.sleep_until(started + self._delay)
+            async with line.turn:
+                yield
         finally:
-            queue.length -= 1
-            if not queue.length:
-                del self._queues[source]
+            line.length -= 1
+            if not line.length:
+                del self._lines[key]
+
+    def _note_answer(self, source: str) -> None:
+        now = trio.current_time()
+        self._answered[source] = now
+        self._answered.move_to_end(source)
+        while next(iter(self._answered.values())) < now - self._delay:
+            self._answered.popitem(last=False)
 
     def __len__(self) -> int:
         """Addresses from which somebody waits."""
-        return len(self._queues)
+        return sum(len(key) == 1 for key in self._lines)
 
 
-class _Queue:
-    """Attempts from one address that wait to be answered, in their order."""
+class _Line:
+    """Attempts that wait to be answered, in their order."""
 
     def __init__(self) -> None:
         self.turn = trio.Lock()
         self.length = 0
 
 
-def _source(address: str) -> str:
+def source_of(address: str) -> str:
     """What one attacker usually has: an IPv4 address, but of IPv6 a whole /64 network."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

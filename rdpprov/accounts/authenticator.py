@@ -4,17 +4,44 @@ import datetime as dt
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
+import attrs
 import structlog
 import trio
 
-from rdpprov.accounts.attempts import SlowDown
-from rdpprov.accounts.users_file import PasswordHash, ScryptCost, Users, folded
+from rdpprov.accounts.attempts import SlowDown, source_of
+from rdpprov.accounts.users_file import PasswordHash, ScryptCost, Users, folded, split_name
 from rdpprov.api.identity import AuthenticatedUser, LogonError, NtStatus, UserToken
 from rdpprov.api.structures import UserCredential
 from rdpprov.errors import ConfigurationError
 
 log = structlog.get_logger()
+
+
+@attrs.frozen
+class _Place:
+    """What a thread asks as it would a `trio.CapacityLimiter`: a place among its address's, then among all.
+
+    So an address has no more checks in everybody's line than can run at once, and floods only its own.
+    """
+
+    own: trio.CapacityLimiter
+    everybodys: trio.CapacityLimiter
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Wait for both."""
+        await self.own.acquire_on_behalf_of(borrower)
+        try:
+            await self.everybodys.acquire_on_behalf_of(borrower)
+        except BaseException:
+            self.own.release_on_behalf_of(borrower)
+            raise
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """The check is done."""
+        self.everybodys.release_on_behalf_of(borrower)
+        self.own.release_on_behalf_of(borrower)
 
 
 class PasswordAuthenticator(ABC):
@@ -30,6 +57,8 @@ class PasswordAuthenticator(ABC):
     def __init__(self, *, slow_down: SlowDown | None = None, threads: int = 2) -> None:
         self._slow_down = SlowDown() if slow_down is None else slow_down
         self._limiter = trio.CapacityLimiter(threads)
+        self._limiters: weakref.WeakValueDictionary[str, trio.CapacityLimiter] = weakref.WeakValueDictionary()
+        """Of each address that waits for its checks."""
         # A verdict lives as long as somebody holds it; a copy, or one somebody made up, is none.
         self._verdicts: weakref.WeakValueDictionary[object, AuthenticatedUser] = weakref.WeakValueDictionary()
 
@@ -37,7 +66,7 @@ class PasswordAuthenticator(ABC):
         """Check a name and a password.
 
         After 10 failures within 10 minutes from one address (IPv6: one /64), each further attempt from there is
-        answered after 2 s, good or bad, and one after the other.
+        answered after 2 s, good or bad, and one after the other, the names in turn.
 
         Raises:
             LogonError: STATUS_LOGON_FAILURE, whatever was wrong with name or password; STATUS_NO_LOGON_SERVERS if the
@@ -49,7 +78,7 @@ class PasswordAuthenticator(ABC):
             # Abandoned when the client goes: nobody waits for the rest of a hash, and the thread's place in the
             # limiter is free only when it is done.
             token = await trio.to_thread.run_sync(
-                self._verify, credential, how, abandon_on_cancel=True, limiter=self._limiter
+                self._verify, credential, how, abandon_on_cancel=True, limiter=self._place(client_address)
             )
         except ConfigurationError as error:
             log.error("users cannot be looked up", reason=str(error))
@@ -58,7 +87,8 @@ class PasswordAuthenticator(ABC):
             refusal = error
         # Only now, when the answer is known: many attempts at once are slowed down too.
         failed = token is None and refusal is None
-        await self._slow_down.hold_back(client_address, started=started, failed=failed)
+        whose = folded(split_name(credential.user_name)[0])
+        await self._slow_down.hold_back(client_address, started=started, failed=failed, whose=whose)
         if refusal is not None:
             raise refusal
         if token is None:
@@ -66,6 +96,13 @@ class PasswordAuthenticator(ABC):
         verdict = AuthenticatedUser(token)
         self._verdicts[verdict.verdict] = verdict
         return verdict
+
+    def _place(self, address: str) -> trio.CapacityLimiter:
+        source = source_of(address)
+        own = self._limiters.get(source)
+        if own is None:
+            own = self._limiters[source] = trio.CapacityLimiter(self._limiter.total_tokens)
+        return cast(trio.CapacityLimiter, _Place(own, self._limiter))  # trio takes "anything providing" its two methods
 
     def vouches_for(self, user: AuthenticatedUser) -> bool:
         """Whether it is a verdict of this authenticator: the object itself, not one that looks like it."""

@@ -74,10 +74,10 @@ class Attempts:
         self.address = address
         self.answered = []
 
-    async def attempt(self, *, failed=True, address=None, takes=0.0):
+    async def attempt(self, *, failed=True, address=None, takes=0.0, whose=""):
         started = trio.current_time()
         await trio.sleep(takes)
-        await self.slow_down.hold_back(address or self.address, started=started, failed=failed)
+        await self.slow_down.hold_back(address or self.address, started=started, failed=failed, whose=whose)
         self.answered.append(trio.current_time())
 
     async def fail_ten_times(self):
@@ -135,3 +135,33 @@ async def test_who_gives_up_gives_way_to_the_next(autojump_clock):
         nursery.start_soon(attempts.attempt)
     assert attempts.answered == [3]
     assert len(attempts.slow_down) == 0
+
+
+async def test_slow_checks_do_not_let_more_answers_out(autojump_clock):
+    attempts = Attempts()
+    await attempts.fail_ten_times()
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(partial(attempts.attempt, takes=5 + number / 4))
+    assert attempts.answered == [5 + 2 * number for number in range(8)]
+
+
+async def test_who_guesses_at_one_name_holds_up_no_other_at_the_same_address(autojump_clock):
+    attempts = Attempts()
+    await attempts.fail_ten_times()
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(partial(attempts.attempt, whose="root"))
+        await trio.testing.wait_all_tasks_blocked()
+        await attempts.attempt(failed=False, whose="anna")
+        assert trio.current_time() == 4
+        nursery.cancel_scope.cancel()
+    assert len(attempts.slow_down) == 0
+
+
+async def test_answers_of_long_ago_are_forgotten(autojump_clock):
+    attempts = Attempts()
+    for address in (f"192.0.2.{number}" for number in range(10)):
+        for _ in range(11):
+            await attempts.attempt(address=address)
+    assert list(attempts.slow_down._answered) == ["192.0.2.8", "192.0.2.9"]

@@ -138,7 +138,7 @@ async def test_attempts_that_run_at_once_are_slowed_down_too(authenticator, mock
     async with trio.open_nursery() as nursery:
         for _ in range(25):
             nursery.start_soon(attempt)
-        while len(answered) < 10 or authenticator._limiter.borrowed_tokens:
+        while len(answered) < 10 or authenticator._limiters:
             await trio.lowlevel.checkpoint()
         await trio.testing.wait_all_tasks_blocked()
         assert len(answered) == 10
@@ -170,6 +170,35 @@ async def test_two_passwords_are_checked_at_a_time_and_no_more():
         for _ in range(8):
             nursery.start_soon(log_on, authenticator)
     assert users.most == 2
+
+
+async def test_an_address_with_many_attempts_does_not_fill_everybodys_line():
+    class SlowUsers:
+        """Who looks up a name is let through by the test."""
+
+        def __init__(self):
+            self.through, self.looked_up = threading.Semaphore(0), []
+
+        def find(self, user_name, domain=""):
+            self.through.acquire()
+            self.looked_up.append(user_name)
+
+    users = SlowUsers()
+    authenticator = FileAuthenticator(users, decoy_cost=CHEAP)
+
+    async def attempt(name, address):
+        with pytest.raises(LogonError):
+            await log_on(authenticator, name, address=address)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(attempt, "root", "192.0.2.1")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(attempt, "anna", "192.0.2.2")
+        await trio.testing.wait_all_tasks_blocked()
+        users.through.release(9)
+    assert users.looked_up.index("anna") <= 3
+    assert not authenticator._limiters
 
 
 async def test_a_client_that_leaves_does_not_wait_for_the_hash():
