@@ -142,8 +142,6 @@ async def _has_rounds(driven: DrivenConnection) -> bool:
     own = type(driven.license)
     if own.send_client_license is AlwaysLicensed.send_client_license:
         why = "the license connection is AlwaysLicensed"
-    elif getattr(driven.guest.client, "license_answers", None) is None:
-        why = "the check's client does not say what it answers to license packets (license_answers)"
     else:
         is_there = True
 
@@ -157,9 +155,13 @@ async def _has_rounds(driven: DrivenConnection) -> bool:
                 is_there = False
 
         await driven.run.call(send_client_license, REQUEST, blame=CARRIED, late=CARRIED)
-        if is_there:
+        if is_there and getattr(driven.guest.client, "license_answers", None) is not None:
             return True
-        why = "SendClientLicense is not implemented"
+        why = (
+            "the check's client does not say what it answers to license packets (license_answers)"
+            if is_there
+            else "SendClientLicense is not implemented"
+        )
     for rule in (CARRIED, FAILS, ANSWERS):
         findings.passed.discard(rule)
         findings.does_not_apply(rule, why)

@@ -4,10 +4,12 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
+from rdpprov import api
 from rdpprov.providers.rdp.manager import RdpManager
 from rdpprov.providers.rfb.manager import RfbManager
 from rdpprov.testing.check_provider import Status, check_provider
@@ -32,7 +34,7 @@ from tests.testing.broken_providers import (
     TracesWideBytes,
     manager_of,
 )
-from tests.testing.minimal_provider import MinimalManager
+from tests.testing.minimal_provider import Connection, License, MinimalManager, minimal_client
 
 PATIENCE = 1.0
 REAL_PATIENCE = 2.0
@@ -45,6 +47,8 @@ ALSO = {
     "close-lets-the-client-go": {"nothing-left-behind"},
 }
 
+ROUNDS = ("license-packets-are-carried", "license-rounds-may-fail", "license-answers-are-the-clients")
+
 
 def check(provider, client=None, patience=PATIENCE):
     return trio.run(lambda: check_provider(provider, client, patience=patience))
@@ -54,6 +58,35 @@ def test_the_minimal_provider_passes_every_rule(capfd):
     report = check(MinimalManager)
     assert report.named(Status.PASSED) == tuple(rule.name for rule in RULES), report.to_text()
     assert capfd.readouterr() == ("", "")  # and nothing is said about it
+
+
+class SendsNoLicenses(Connection):
+    class make_license(License):  # noqa: N801 - a factory
+        async def send_client_license(self, packet):
+            raise api.NotImplementedByProvider("SendClientLicense")
+
+
+@asynccontextmanager
+async def unlicensed(address, port, user, password):
+    """A client whose task fails at the first license packet."""
+    async with minimal_client(address, port, user, password) as client:
+        del client.license_answers
+        yield client
+
+
+def test_of_license_rounds_it_is_told_whether_the_provider_or_the_client_has_none():
+    report = check(MinimalManager, unlicensed)
+    assert report.is_good, report.to_text()
+    assert report.named(Status.NOT_APPLICABLE) == ROUNDS
+    for rule in ROUNDS:
+        assert report.of(rule).seen == (
+            "the check's client does not say what it answers to license packets (license_answers)",
+        )
+    report = check(manager_of(SendsNoLicenses), unlicensed)
+    assert report.is_good, report.to_text()
+    assert report.named(Status.NOT_APPLICABLE) == ROUNDS
+    for rule in ROUNDS:
+        assert report.of(rule).seen == ("SendClientLicense is not implemented",)
 
 
 def check_broken(rule):
