@@ -2,7 +2,8 @@
 
 - ``console``: a line that begins with ``$`` is a command, what follows is what it shows. Output that is shown has to
   come; ``...`` stands for anything, a line of it for any lines. ``# exit code 1`` behind a command says that it fails.
-  ``Password:`` is answered. A service (`SERVICES`) goes on running until ``^C``, or until the page's end.
+  ``Password:`` is answered; `QUESTIONS` are asked until the answer is that of the page. A service (`SERVICES`) goes on
+  running until ``^C``, or until the page's end.
 - A code block or an included file with ``:caption: NAME`` is written to that file.
 - ``python`` without a caption is run, ``toml`` without one is read as a configuration.
 
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PASSWORD = "sesame7"
 SERVICES = ("rdpprov serve", "rdpprov demo", "rdpprov watch")
+QUESTIONS = ("rdpprov sessions list",)
+"""Commands that change nothing: asked too early, they show what was, and a reader would ask again."""
 WINDOWS = re.compile(r"(?:VNC_\w+=\S+ )*(xfreerdp|vncviewer) ")
 """Clients with a window: `stand_in` takes their place, and tests/peers runs them themselves."""
 PATIENCE = 60
@@ -216,20 +219,23 @@ class Reader:
             return
         shown = [line for line in command.shown if not re.match(r"(Password|Again):", line)]
         asked = len(shown) < len(command.shown)
-        done = subprocess.run(
-            ["bash", "-c", text],
-            input=f"{PASSWORD}\n" if asked else "",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self.home,
-            env=self.environment,
-            timeout=PATIENCE,
-        )
-        came = self.without_ports(done.stdout)
-        assert done.returncode == command.exit_code, f"{command.where}: {command.text}: {done.returncode}\n{came}"
-        if shown:
-            assert re.fullmatch(pattern(shown), came), differing(command, came)
+        until = time.monotonic() + (PATIENCE if command.text.startswith(QUESTIONS) else 0)
+        while True:
+            done = subprocess.run(
+                ["bash", "-c", text],
+                input=f"{PASSWORD}\n" if asked else "",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=self.home,
+                env=self.environment,
+                timeout=PATIENCE,
+            )
+            came = self.without_ports(done.stdout)
+            assert done.returncode == command.exit_code, f"{command.where}: {command.text}: {done.returncode}\n{came}"
+            if not shown or re.fullmatch(pattern(shown), came):
+                return
+            assert time.monotonic() < until, differing(command, came)
 
     def with_ports(self, text: str) -> str:
         """With free ports instead of those that the page has."""
