@@ -80,6 +80,8 @@ def _host_name(host: str) -> str:
         raise ConfigurationError(
             f"allowed_hosts: {host!r}, expected a name as desk.example or *.example, without a port"
         )
+    if not name.isascii():
+        raise ConfigurationError(f"allowed_hosts: {host!r}, expected it as browsers send it: xn--…")
     return name
 
 
@@ -167,6 +169,8 @@ def normal_origin(origin: str) -> str:
         or origin.lower() != f"{parts.scheme}://{parts.netloc.lower()}"
     ):
         raise ConfigurationError(f"origin {origin!r}, expected https://HOST or https://HOST:PORT")
+    if not origin.isascii():
+        raise ConfigurationError(f"origin {origin!r}, expected it as browsers send it: xn--…")
     if "@" in parts.netloc:
         raise ConfigurationError(f"origin {origin!r} names a user, expected https://HOST or https://HOST:PORT")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

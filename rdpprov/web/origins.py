@@ -37,14 +37,19 @@ def host_names(configuration: WebConfiguration, certificate: Path | None) -> fro
     """
     names = {urlsplit(origin).hostname or "" for origin in configuration.origins}
     if configuration.allowed_hosts:
-        return configuration.allowed_hosts | names
+        return _without_dots(configuration.allowed_hosts | names)
     names.add(configuration.host.lower())
     if not is_loopback(configuration.host):
         label = (own := socket.gethostname().lower()).partition(".")[0]
         names |= {own, label, f"{label}.local"}  # [RFC 6762] 3 "Multicast DNS Names"
         if certificate is not None:
             names |= certificate_names(certificate)
-    return frozenset(names - {""})
+    return _without_dots(names)
+
+
+def _without_dots(names: Collection[str]) -> frozenset[str]:
+    """As they are compared: "desk.example." is the same host as without the dot of DNS's root."""
+    return frozenset(name.rstrip(".") for name in names) - {""}
 
 
 def check_host(names: Collection[str], host: str | None) -> None:

@@ -78,6 +78,14 @@ def test_every_key_of_the_table_is_taken():
         ({"listen": "0.0.0.0:1", "origins": ["https://a/b"]}, "[web]: origin 'https://a/b', expected https://HOST or "),
         ({"listen": "0.0.0.0:1", "allowed_hosts": ["a:1"]}, "[web]: allowed_hosts: 'a:1', expected a name as desk."),
         ({"listen": "0.0.0.0:1", "allowed_hosts": ["a.*"]}, "[web]: allowed_hosts: 'a.*', expected a name as desk."),
+        (
+            {"listen": "0.0.0.0:1", "allowed_hosts": ["bücher.lan"]},
+            "[web]: allowed_hosts: 'bücher.lan', expected it as",
+        ),
+        (
+            {"listen": "0.0.0.0:1", "origins": ["https://bücher.lan"]},
+            "[web]: origin 'https://bücher.lan', expected it ",
+        ),
         ({"listen": "0.0.0.0:1", "allowed_hosts": [""]}, "[web]: allowed_hosts: '', expected a name as desk."),
         ({"listen": "0.0.0.0:1", "trusted_proxies": ["192.0.2.1/24"]}, "[web]: trusted_proxies: 192.0.2.1/24 has host"),
         ({"listen": "0.0.0.0:1", "limits": {"ping": 0}}, "[web.limits]: ping is 0, expected a number, more than 0"),
@@ -175,7 +183,7 @@ def _is_address_or_localhost(host):
 @pytest.fixture
 def certificate(tmp_path):
     path = tmp_path / "desk.pem"
-    path.write_bytes(make_self_signed(["Desk.example", "*.lan", "192.0.2.7"], now=utc_now()))
+    path.write_bytes(make_self_signed(["Desk.example.", "*.lan", "192.0.2.7"], now=utc_now()))
     return path
 
 
@@ -203,7 +211,9 @@ def test_a_strangers_name_for_this_machine_is_no_origin_of_ours(host, rebound, c
         ("0.0.0.0", {"allowed_hosts": ["front.example"]}, "192.0.2.99", True),
         ("0.0.0.0", {"allowed_hosts": ["front.example"]}, "desk.example", False),
         ("0.0.0.0", {"origins": ["https://front.example"]}, "front.example", True),
+        ("0.0.0.0", {"origins": ["https://Front.example.:8443"]}, "front.example.", True),
         ("desk.internal", {}, "desk.internal", True),
+        ("Desk.internal.", {}, "desk.internal", True),
         ("127.0.0.1", {}, "localhost", True),
         ("127.0.0.1", {}, "desk.example", False),
         ("127.0.0.1", {"allowed_hosts": ["front.example"]}, "front.example", True),
