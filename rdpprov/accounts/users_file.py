@@ -33,6 +33,7 @@ import secrets
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -235,11 +236,19 @@ def _parse_state(text: str) -> tuple[bool, dt.date | None]:
         key, _, value = part.partition("=")
         if part == "disabled" and not disabled:
             disabled = True
-        elif key == "expires" and expires is None and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-            expires = dt.date.fromisoformat(value)
+        elif key == "expires" and expires is None and (day := _parse_day(value)):
+            expires = day
         else:
             raise ValueError(f"state {part!r}, expected disabled or expires=YYYY-MM-DD")
     return disabled, expires
+
+
+def _parse_day(text: str) -> dt.date | None:
+    """None: it is no day, or in another of ISO 8601's spellings."""
+    with suppress(ValueError):
+        day = dt.date.fromisoformat(text)
+        return day if day.isoformat() == text else None
+    return None
 
 
 def folded(name: str) -> str:

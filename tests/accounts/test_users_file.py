@@ -315,7 +315,7 @@ def test_what_an_account_may_depends_on_its_state_and_the_day(disabled, expires,
 def test_a_state_that_is_not_understood_does_not_open_the_account(users_file, state):
     users_file.add("anna", "secret")
     users_file.path.write_text(users_file.path.read_text().rstrip("\n") + f":{state}\n")
-    with pytest.raises(ConfigurationError, match="line 2: "):
+    with pytest.raises(ConfigurationError, match=r"line 2: state .*, expected disabled or expires=YYYY-MM-DD"):
         users_file.users()
 
 
