@@ -48,7 +48,8 @@ _MOST_COLOURS = 256
 
 # zlib levels by compression level: Tight's full colour, two colours, palette, noise; ZRLE and zlib have the first. Up
 # to level 3, more costs next to nothing for palettes, and saves a tenth; for full colour it only costs. Up to there
-# speed counts (`new_compressor`), and who asks for compression level 3 or more wants fewer bytes.
+# speed counts (`new_compressor`), and who asks for compression level 3 or more wants fewer bytes; noise, which no level
+# makes much shorter, has speed at all of them.
 _LEVELS = (
     (0, 0, 0, 0),
     (1, 1, 1, 1),
