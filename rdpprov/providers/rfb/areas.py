@@ -11,6 +11,11 @@ MOST: Final = 64
 
 MOST_COPIES: Final = 32
 """Copies in an update; what is beyond comes as pixels. The time to order them grows with the square of it."""
+MOST_WANTED: Final = 8
+"""Areas that a client asks for and still is told to copy in. Viewers ask for one; the time to find copies grows with
+the square of it, and a client's strange wishes must not take the event loop from others."""
+MOST_DAMAGE: Final = 16
+"""Areas of damage that copies keep clear of; more become what is around them all."""
 
 
 def joined(areas: Sequence[Rectangle], more: Iterable[Rectangle]) -> list[Rectangle]:
@@ -59,6 +64,10 @@ def copyable(
     """
     copies: list[Move] = []
     rest: list[Rectangle] = []
+    if len(wanted) > MOST_WANTED:
+        wanted = []
+    if len(damage) > MOST_DAMAGE:
+        damage = [around(damage)]
     for move in moves:
         dx, dy = move.dx, move.dy
         to, beside = divided([move.area], wanted)

@@ -27,7 +27,7 @@ from rdpprov.protocol.rfb.events import (
 from rdpprov.protocol.rfb.handshake import ClientIdentity
 from rdpprov.protocol.rfb.pictures import RectangleDecoder
 from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
-from rdpprov.providers.rfb.areas import MOST_COPIES, copyable, joined
+from rdpprov.providers.rfb.areas import MOST_COPIES, MOST_DAMAGE, MOST_WANTED, around, copyable, joined
 from rdpprov.providers.rfb.cursors import draw, drawable
 from rdpprov.providers.rfb.graphics import RfbVideoDevice
 from rdpprov.rcm.attachment import PluggedScreen
@@ -463,6 +463,21 @@ def test_two_parts_that_change_places_are_a_copy_and_pixels():
     left, right = Rectangle(0, 0, 5, 10), Rectangle(5, 0, 10, 10)
     copies, rest = copyable([Move(left, -5, 0), Move(right, 5, 0)], [], [INSIDE])
     assert [copy.area for copy in copies] + rest == [left, right]
+
+
+def test_who_asks_for_many_areas_is_told_no_copies_that_take_long_to_find():
+    scrolled = Move(Rectangle(0, 0, 99, 90), 0, -10)
+    wanted = [Rectangle(0, 11 * row, 100, 11 * row + 11) for row in range(MOST_WANTED + 1)]
+    assert copyable([scrolled], [], wanted[:-1])[0]
+    assert copyable([scrolled], [], wanted) == ([], [scrolled.area])
+
+
+def test_much_damage_is_kept_clear_of_as_one():
+    scrolled = Move(Rectangle(0, 0, 100, 90), 0, -10)
+    damage = [Rectangle(4 * column, 40, 4 * column + 2, 60) for column in range(MOST_DAMAGE + 1)]
+    copies, _ = copyable([scrolled], damage, [Rectangle(0, 0, 100, 100)])
+    assert copies
+    assert all(copy.source.intersection(around(damage)).is_empty() for copy in copies)
 
 
 def test_an_update_has_so_many_copies_and_no_more():
