@@ -116,10 +116,12 @@ class RecordLayer:
 
         Raises:
             AuthenticationError: one is not the peer's next.
+            DecodeError: one says nothing. Nobody sends such, and it costs as much as one that says something: who
+                counts what has been said would count nothing.
         """
         received, at, said = self._received, 0, []
         with memoryview(received) as view:
-            while (size := message_size(received, at)) is not None and size <= len(received) - at:
+            while (size := message_size(received, at, least=1)) is not None and size <= len(received) - at:
                 with view[at : at + size] as message:
                     said.append(self._cipher.open(message))
                 at += size

@@ -17,6 +17,7 @@ from rdpprov.security.ra2 import (
     RecordLayer,
     fingerprint,
 )
+from rdpprov.wire.base import DecodeError
 from rdpprov.wire.rfb.handshake import SecurityType
 from rdpprov.wire.rfb.rsa_aes import MAX_MESSAGE, RsaPublicKey
 
@@ -98,13 +99,14 @@ def test_what_is_sent_is_cut_into_messages_as_others_do():
         data, records = data[size:], records[size + 18 :]
 
 
-def test_the_longest_message_is_taken_and_an_empty_one_says_nothing():
+def test_the_longest_message_is_taken_and_an_empty_one_is_not():
     cipher, _ = ends()
     _, layer = layers()
-    layer.receive_records(cipher.seal(b"") + cipher.seal(bytes(MAX_MESSAGE)) + cipher.seal(b""))
+    layer.receive_records(cipher.seal(bytes(MAX_MESSAGE)))
     assert layer.decrypt() == bytes(MAX_MESSAGE)
     layer.receive_records(cipher.seal(b""))
-    assert layer.decrypt() is None
+    with pytest.raises(DecodeError, match="an encrypted message of 0 bytes, expected 1 to 65535"):
+        layer.decrypt()
 
 
 def test_nothing_is_kept_beyond_an_incomplete_message():

@@ -52,7 +52,7 @@ from rdpprov.protocol.rfb.events import (
     StartTls,
     UpdateRequested,
 )
-from rdpprov.protocol.rfb.framing import LOGON_LIMIT
+from rdpprov.protocol.rfb.framing import HANDSHAKE_LIMIT, LOGON_LIMIT
 from rdpprov.protocol.rfb.server import RfbServerMachine, ServerOptions
 from rdpprov.providers.driving import DrivenConnection, in_time
 from rdpprov.providers.rfb.client_data import client_data, connection_settings
@@ -238,11 +238,11 @@ class RfbConnection(DrivenConnection):
             nonlocal gone
             unread = 0
             try:
-                while unread <= self.unread_limit:
+                while unread <= HANDSHAKE_LIMIT:
                     data = await self._transport.receive_some()
                     unread += len(data)
                     self._receive(data)
-                raise RemoteProtocolError(f"more than {self.unread_limit} bytes while waiting for {self.stage}")
+                raise RemoteProtocolError(f"more than {HANDSHAKE_LIMIT} bytes while waiting for {self.stage}")
             except RemoteProtocolError as error:
                 gone = error
                 nursery.cancel_scope.cancel()

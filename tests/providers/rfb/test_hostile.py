@@ -13,7 +13,7 @@ from rdpprov.accounts.authenticator import FileAuthenticator
 from rdpprov.accounts.users_file import User, UserIndex
 from rdpprov.protocol.events import NEED_DATA
 from rdpprov.protocol.rfb.client import RfbClientMachine
-from rdpprov.protocol.rfb.framing import LOGON_LIMIT
+from rdpprov.protocol.rfb.framing import HANDSHAKE_LIMIT
 from rdpprov.protocol.rfb.handshake import ClientIdentity, ClientState
 from rdpprov.providers.rfb.connection import RfbConnection
 from rdpprov.providers.rfb.listener import RfbListener
@@ -122,9 +122,9 @@ async def test_who_talks_on_while_a_password_is_judged_is_dropped(autojump_clock
             await stream.send_all(WRONG_PASSWORD)
             nursery.start_soon(rest_of, stream)
             await trio.testing.wait_all_tasks_blocked()
-        await stream.send_all(bytes(LOGON_LIMIT + 1))
+        await stream.send_all(bytes(HANDSHAKE_LIMIT + 1))
         await trio.testing.wait_all_tasks_blocked()
-        assert f"more than {LOGON_LIMIT} bytes" in log[-1]["reason"]
+        assert f"more than {HANDSHAKE_LIMIT} bytes" in log[-1]["reason"]
         nursery.cancel_scope.cancel()
 
 
