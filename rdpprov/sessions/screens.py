@@ -71,8 +71,12 @@ class DamageList:
     def _cheapest_to_merge(self, rectangle: Rectangle) -> Rectangle | None:
         """The rectangle to replace, with ``rectangle``, by their union: one that costs no pixel, or when full, few."""
         best, least = None, 0
-        for other in self._rectangles:
-            waste = _area(rectangle.union(other)) - _area(rectangle) - _area(other)
+        left, top, right, bottom = rectangle.left, rectangle.top, rectangle.right, rectangle.bottom
+        area = _area(rectangle)
+        for other in self._rectangles:  # without making their unions: this is most of what adding costs
+            width = max(right, other.right) - min(left, other.left)
+            height = max(bottom, other.bottom) - min(top, other.top)
+            waste = width * height - area - (other.right - other.left) * (other.bottom - other.top)
             if best is None or waste < least:
                 best, least = other, waste
         return best if least <= 0 or len(self._rectangles) >= self._limit else None
@@ -119,11 +123,13 @@ class MoveList:
             for hole in damage:
                 lost += [cut.shifted(dx, dy) for cut in _cut(rest, hole)]
                 rest = _without(rest, hole)
+                lost += [part.shifted(dx, dy) for part in self._beyond_limit(rest)]
             for earlier in self._moves:
                 added += [
                     Move(cut.shifted(dx, dy), dx + earlier.dx, dy + earlier.dy) for cut in _cut(rest, earlier.area)
                 ]
                 rest = _without(rest, earlier.area)
+                lost += [part.shifted(dx, dy) for part in self._beyond_limit(rest)]
             added += [Move(part.shifted(dx, dy), dx, dy) for part in rest]
         for move in self._moves:
             parts = [move.area]
@@ -136,6 +142,15 @@ class MoveList:
             lost += [move.area for move in self._moves[self._limit :]]
             del self._moves[self._limit :]
         return lost
+
+    def _beyond_limit(self, parts: list[Rectangle]) -> list[Rectangle]:
+        """Take the smallest out of so many parts that not all could be kept: the time grows with them."""
+        if len(parts) <= self._limit:
+            return []
+        parts.sort(key=_area, reverse=True)
+        small = parts[self._limit :]
+        del parts[self._limit :]
+        return small
 
     def grabbed(self, part: Rectangle) -> list[Rectangle]:
         """The reader has got a part of the screen as it is now, so it cannot make anything out of what was there.
