@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import os
 import ssl
+import struct
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from rdpprov.providers.rfb.half_open import REFUSAL_DELAY, VncPassword
 from rdpprov.providers.rfb.options import RSA_AES, SUBTYPES, RfbListenerOptions
 from rdpprov.security.vnc_auth import vnc_response
 from rdpprov.testing.rfb_client import connect_rfb
-from rdpprov.wire.rfb.handshake import SecurityType
+from rdpprov.wire.rfb.handshake import SecurityType, VencryptSubtype
 from tests.providers.rfb.support import LOGGED_ON, PASSWORD, USER, VNC_PASSWORD
 
 VERSIONS = tuple(Version)
@@ -121,6 +122,20 @@ async def test_who_guesses_the_vnc_password_waits_longer(autojump_clock):
     assert await secret.check(challenge, right, "192.0.2.2")
     assert trio.current_time() == begun
     assert not await VncPassword(b"").check(challenge, vnc_response(b"", challenge), "192.0.2.3")
+
+
+async def test_what_a_viewer_says_while_its_password_is_judged_is_kept(serving):
+    name, password = USER.encode(), PASSWORD.encode()
+    credentials = struct.pack(">2I", len(name), len(password)) + name + password
+    async with serving() as server:
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        async with stream:
+            await stream.send_all(b"RFB 003.008\n\x13\x00\x02" + struct.pack(">I", VencryptSubtype.PLAIN) + credentials)
+            await stream.send_all(b"\x01")  # ClientInit
+            heard = b""
+            with trio.fail_after(10):
+                while struct.pack(">2H", 320, 240) not in heard:
+                    heard += await stream.receive_some(4096)
 
 
 async def test_a_viewer_without_a_common_type_is_told(serving):
