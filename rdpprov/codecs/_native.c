@@ -2054,9 +2054,9 @@ paint_fill(const struct canvas *canvas, Py_ssize_t left, Py_ssize_t top, Py_ssiz
     Py_ssize_t x, y;
 
     for (y = top; y < bottom; y++) {
-        uint32_t *pixels = (uint32_t *)pixel_at(canvas, left, y);
-        for (x = 0; x < right - left; x++)
-            pixels[x] = colour;
+        uint8_t *to = pixel_at(canvas, left, y);
+        for (x = left; x < right; x++, to += 4) /* in a packet, behind its header, pixels may begin at any byte */
+            memcpy(to, &colour, 4);
     }
 }
 

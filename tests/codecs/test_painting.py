@@ -67,6 +67,18 @@ def test_a_bitmap_has_the_size_of_its_place(paint, call):
         call(paint)
 
 
+@pytest.mark.parametrize("paint", [painting.paint, painting.paint_python], ids=["paint", "python"])
+def test_pixels_may_begin_at_any_byte_as_they_do_behind_a_header(paint):
+    packet = bytearray(3 + 4 * 8 * 9)
+    pixels = np.frombuffer(packet, np.uint8, offset=3).reshape(8, 36).view("<u4")
+    bitmap = np.arange(12, dtype=np.uint32).reshape(3, 4)
+    paint(pixels, 10, 20, [(10, 20, 19, 28, 0xABCDEF), (12, 21, 16, 24, bitmap)])
+    expected = np.full((8, 9), painting.OPAQUE | 0xABCDEF, np.uint32)
+    expected[1:4, 2:6] = bitmap
+    assert np.array_equal(pixels, expected)
+    assert packet[:3] == bytes(3)
+
+
 BAD_ARGUMENTS = {
     "pixels that cannot be written": lambda e: e.paint(bytes(64), 0, 0, []),
     "bytes for pixels": lambda e: e.paint(np.zeros((4, 4), np.uint8), 0, 0, []),
