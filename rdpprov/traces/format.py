@@ -304,11 +304,15 @@ def mapping_to_json(value: Mapping[Any, object]) -> dict[str, Json]:
 def json_text(value: object) -> str:
     """``encode(to_json(value))``, in one go: a recorder spends half of its time here."""
     kind = type(value)
-    if kind is int:
-        return repr(value)
     if kind is str:
         text = cast(str, value)
         return encode_basestring_ascii(text if len(text) <= MAX_TEXT else to_json(text))
+    if kind is int:
+        return repr(value)
+    if value is None:
+        return "null"
+    if kind is bool:
+        return "true" if value else "false"
     convert = _TEXT_CONVERTERS.get(kind)
     if convert is None:
         convert = _TEXT_CONVERTERS[kind] = _find_text_converter(kind)
@@ -340,8 +344,6 @@ def _key_text(key: str) -> str:
 _REDACTED_TEXT = encode_basestring_ascii(REDACTED)
 
 _TEXT_CONVERTERS: dict[type, Callable[[Any], str]] = {
-    bool: lambda value: "true" if value else "false",
-    type(None): lambda _value: "null",
     JsonText: lambda text: cast(str, text),
 }
 
@@ -350,6 +352,8 @@ def _find_text_converter(kind: type) -> Callable[[Any], str]:
     """As `_find_converter`; only what is long or frequent has a way of its own."""
     if attrs.has(kind) and not issubclass(kind, enum.Enum):
         return _structure_text_converter(kind)
+    if issubclass(kind, enum.Enum) and not issubclass(kind, enum.Flag):  # few values, each met again and again
+        return functools.lru_cache(256)(lambda value: encode(_enum_to_json(value)))
     return lambda value: encode(to_json(value))
 
 
@@ -389,8 +393,8 @@ def _remembering_the_last(convert: Callable[[object], str]) -> Callable[[object]
 
 def error_text(error: CallError) -> str:
     """``encode(error_to_json(error))``, likewise."""
-    exception = "" if error.exception is None else f',"exception":{encode(error.exception)}'
-    return f'{{"hresult":"0x{error.hresult:08X}","reason":{encode(error.reason)}{exception}}}'
+    exception = "" if error.exception is None else f',"exception":{encode_basestring_ascii(error.exception)}'
+    return f'{{"hresult":"0x{error.hresult:08X}","reason":{encode_basestring_ascii(error.reason)}{exception}}}'
 
 
 def error_to_json(error: CallError) -> dict[str, Json]:

@@ -185,7 +185,8 @@ class _Recorder(ABC):
         if self._closed:
             return _NOT_RECORDED
         self._calls += 1
-        opened = _OpenCall(self, self._calls, self._now(), source, target, call, self._converted(args))
+        t = self._clock() - self._started
+        opened = _OpenCall(self, self._calls, t, source, target, call, self._converted(args))
         self._open[opened.n] = opened
         return opened
 
@@ -214,7 +215,7 @@ class _Recorder(ABC):
     def _call_ended(self, opened: _OpenCall, outcome: Outcome, result: object, error: CallError | None) -> None:
         if self._open.pop(opened.n, None) is None:
             return  # the recorder was closed meanwhile, and wrote it as open
-        self._keep_call(opened, self._now() - opened.t, outcome, result, error)
+        self._keep_call(opened, self._clock() - self._started - opened.t, outcome, result, error)
 
     @abstractmethod
     def _converted(self, args: Mapping[str, object]) -> Json:
@@ -348,12 +349,14 @@ class FileRecorder(_Recorder):
             os.close(file)
 
     def _converted(self, args: Mapping[str, object]) -> Json:
+        if not args:  # as of most calls
+            return _NO_ARGUMENTS
         return {name: _lasting(value) if name not in SECRET_NAMES else REDACTED for name, value in args.items()}
 
     def _keep_call(
         self, opened: _OpenCall, d: float | None, outcome: Outcome, result: object, error: CallError | None
     ) -> None:
-        self._hold((opened, d, outcome, _lasting(result), error))
+        self._hold((opened, d, outcome, result if result is None else _lasting(result), error))
         if opened.call in FLUSH_AFTER or (error is not None and error.hresult != E_NOTIMPL):
             self.flush()
 
@@ -380,6 +383,8 @@ _Note = (
     | WireLine
 )
 """What becomes a line: a call with its duration, outcome, result and error; a milestone; the header; bytes."""
+
+_NO_ARGUMENTS: Final[Mapping[str, object]] = {}
 
 _LASTING: Final[set[type]] = {str, int, float, bool, bytes, type(None), uuid.UUID}
 """Types whose values can be converted later as well as now: they never change, and keep nothing else alive. The API's
