@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import attrs
 import numpy as np
@@ -30,6 +30,8 @@ from rdpprov.rcm.settings import merge
 
 MOST_SHOWN: Final = 200
 """Characters of a provider's own words that a finding repeats."""
+LOOKS: Final = 5
+"""How often the event loop is looked at in the time that it may stand still."""
 
 
 class KitAuthenticator:
@@ -333,8 +335,22 @@ class Observer:
             self.blockades += watch.blockades
 
 
+class _Step(NamedTuple):
+    """A step of the event loop."""
+
+    began: float
+    """On `time.monotonic`."""
+    spent: float
+    """Seconds of CPU that the process had taken when it began."""
+    task: trio.lowlevel.Task
+
+
 class _LoopWatch(trio.abc.Instrument):
-    """A thread that looks how long the current step of the event loop has been going on."""
+    """A thread that looks how long the current step of the event loop has been going on.
+
+    Not only by the clock: a machine that stands still itself, as one with much else to do may, lets this thread look
+    no more than the loop go on.
+    """
 
     def __init__(
         self,
@@ -348,11 +364,11 @@ class _LoopWatch(trio.abc.Instrument):
         self._is_ours = is_ours
         self._call = call
         self._thread = threading.get_ident()
-        self._step: tuple[float, trio.lowlevel.Task] | None = None
+        self._step: _Step | None = None
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """A task begins to run."""
-        self._step = time.monotonic(), task
+        self._step = _Step(time.monotonic(), time.process_time(), task)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """It waits again, or is over."""
@@ -360,15 +376,23 @@ class _LoopWatch(trio.abc.Instrument):
 
     def run(self) -> None:
         """The thread."""
-        reported: tuple[float, trio.lowlevel.Task] | None = None
-        while not self.stopped.wait(self._limit / 5):
+        reported: _Step | None = None
+        seen: _Step | None = None
+        looks = 0
+        while not self.stopped.wait(self._limit / LOOKS):
             step = self._step
-            if step is None or step is reported or time.monotonic() - step[0] < self._limit or self._is_ours(step[1]):
+            looks = looks + 1 if step is seen else 1
+            seen = step
+            if step is None or step is reported or self._is_ours(step.task):
+                continue
+            if time.monotonic() - step.began < self._limit:
+                continue
+            if looks < LOOKS - 1 and time.process_time() - step.spent < self._limit / 2:
                 continue
             frame = sys._current_frames().get(self._thread)
             if frame is not None and self._step is step:
                 reported = step
-                call = self._call(step[1])
+                call = self._call(step.task)
                 self.blockades.append(f"{'during ' + call if call else 'in a task of its own'}, at {_place(frame)}")
 
 
