@@ -159,7 +159,8 @@ async def serving(home: Path) -> AsyncIterator[Served]:
                 part = await process.stdout.receive_some()
                 assert part, log.read_text()
                 said += part
-        ports = {words[1]: int(words[3].rpartition(":")[2]) for words in map(str.split, said.decode().splitlines())}
+        lines = [line.split() for line in said.decode().splitlines()]
+        ports = {line[1]: int(line[3].rpartition(":")[2]) for line in lines if line[0] == "ready"}
         served = Served(command, place, ports)
         yield served
         process.terminate()
