@@ -16,11 +16,13 @@ import trio
 from numpy.typing import NDArray
 from PIL import Image
 
+from rdpprov.accounts.users_file import ScryptCost, UsersFile
 from rdpprov.api.devices import Rectangle
 from rdpprov.rcm.service import RemoteConnectionManager
 from rdpprov.sessions.base import Desktop
 from rdpprov.sessions.demo import DemoDesktop
 from rdpprov.traces.format import CallLine, read_trace
+from tests.cli.conftest import Command
 
 USER, PASSWORD = "ann", "correct horse"
 OTHER_USER = "bob"
@@ -117,6 +119,61 @@ async def running(command: list[str], display: Display, stdin: bytes = b"") -> A
                 if process.poll() is None:
                     process.kill()
                     await process.wait()
+
+
+@attrs.frozen
+class ServedByCommand:
+    """``rdpprov serve``, a process with a home of its own."""
+
+    process: trio.Process
+    ports: dict[str, int]
+    """By listener, "web" among them."""
+    state: Path
+    log: Path
+
+
+@asynccontextmanager
+async def serve_by_command(
+    command: Command, home: Path, configuration: str, *options: str
+) -> AsyncIterator[ServedByCommand]:
+    """``rdpprov serve`` with a user, until the block ends; it is killed if it has not ended then.
+
+    Args:
+        command: where it runs, and in what environment.
+        home: where its files are.
+        configuration: TOML with three listeners, one of them the web's.
+        options: further ones.
+    """
+    state = home / ".local/state/rdpprov"
+    state.mkdir(parents=True, mode=0o700)
+    UsersFile(state / "users", cost=ScryptCost(n=16)).add(USER, PASSWORD)
+    (home / "serve.toml").write_text(configuration)
+    log = home / "serve.log"
+    with log.open("wb") as errors:
+        process = await trio.lowlevel.open_process(
+            [*command.words, "serve", "serve.toml", *options],
+            cwd=home,
+            env=command.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+    try:
+        assert process.stdout is not None
+        said = b""
+        with trio.fail_after(30):
+            while said.count(b"\nready ") + said.startswith(b"ready ") < 3 or not said.endswith(b"\n"):
+                part = await process.stdout.receive_some()
+                assert part, log.read_text()
+                said += part
+        lines = [line.split() for line in said.decode().splitlines()]
+        ports = {line[1]: int(line[3].rpartition(":")[2]) for line in lines if line[0] == "ready"}
+        yield ServedByCommand(process, ports, state, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
 
 
 def xfreerdp(port: int, *options: str, password: str = PASSWORD) -> list[str]:

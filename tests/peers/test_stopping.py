@@ -5,7 +5,6 @@ Whoever stops a service (systemd, a container's engine) kills what has not ended
 
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +13,8 @@ import attrs
 import pytest
 import trio
 
-from rdpprov.accounts.users_file import ScryptCost, UsersFile
 from tests.cli.conftest import Command
-from tests.peers.support import PASSWORD, USER, Display, eventually, running, xfreerdp
+from tests.peers.support import PASSWORD, USER, Display, eventually, running, serve_by_command, xfreerdp
 from tests.peers.test_rfb_clients import tigervnc, window
 from tests.web.support import Page, browser, open_websocket
 
@@ -74,37 +72,8 @@ class Served:
 @asynccontextmanager
 async def serving(home: Path) -> AsyncIterator[Served]:
     """``rdpprov serve``, for every kind of client."""
-    state = home / ".local/state/rdpprov"
-    state.mkdir(parents=True, mode=0o700)
-    UsersFile(state / "users", cost=ScryptCost(n=16)).add(USER, PASSWORD)
-    (home / "serve.toml").write_text(CONFIGURATION)
-    command = Command(home)
-    log = home / "serve.log"
-    with log.open("wb") as errors:
-        process = await trio.lowlevel.open_process(
-            [*command.words, "serve", "serve.toml"],
-            cwd=home,
-            env=command.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-    try:
-        assert process.stdout is not None
-        said = b""
-        with trio.fail_after(30):
-            while said.count(b"\n") < 3:
-                part = await process.stdout.receive_some()
-                assert part, log.read_text()
-                said += part
-        lines = [line.split() for line in said.decode().splitlines()]
-        ports = {line[1]: int(line[3].rpartition(":")[2]) for line in lines if line[0] == "ready"}
-        yield Served(process, ports, state, log)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
+    async with serve_by_command(Command(home), home, CONFIGURATION) as served:
+        yield Served(served.process, served.ports, served.state, served.log)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ session's desktop says that it shows.
 """
 
 import json
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,9 +16,8 @@ import pytest
 import trio
 from numpy.typing import NDArray
 
-from rdpprov.accounts.users_file import ScryptCost, UsersFile
 from tests.cli.conftest import Command
-from tests.peers.support import PASSWORD, USER, Display, difference, eventually, running, xfreerdp
+from tests.peers.support import PASSWORD, USER, Display, difference, eventually, running, serve_by_command, xfreerdp
 from tests.peers.test_rfb_clients import SIZE, tigervnc, window
 from tests.peers.watched_desktop import PLACE, watch
 from tests.web.support import Page, browser
@@ -134,47 +132,19 @@ class Served:
 @asynccontextmanager
 async def serving(home: Path) -> AsyncIterator[Served]:
     """``rdpprov serve`` with a listener for each protocol; stopped in an orderly way, and its traces checked."""
-    state = home / ".local/state/rdpprov"
-    state.mkdir(parents=True, mode=0o700)
-    UsersFile(state / "users", cost=ScryptCost(n=16)).add(USER, PASSWORD)
-    (home / "serve.toml").write_text(CONFIGURATION)
     command = Command(home)
     place = str(home / "desk.sock")
     command.environment |= {PLACE: place, "PYTHONPATH": str(Path(__file__).parents[2])}
-    log = home / "serve.log"
-    with log.open("wb") as errors:
-        process = await trio.lowlevel.open_process(
-            [*command.words, "serve", "serve.toml", "--trace-dir", "traces"],
-            cwd=home,
-            env=command.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-    try:
-        assert process.stdout is not None
-        said = b""
-        with trio.fail_after(30):
-            while said.count(b"\n") < 3:
-                part = await process.stdout.receive_some()
-                assert part, log.read_text()
-                said += part
-        lines = [line.split() for line in said.decode().splitlines()]
-        ports = {line[1]: int(line[3].rpartition(":")[2]) for line in lines if line[0] == "ready"}
-        served = Served(command, place, ports)
+    async with serve_by_command(command, home, CONFIGURATION, "--trace-dir", "traces") as service:
+        served = Served(command, place, service.ports)
         yield served
-        process.terminate()
+        service.process.terminate()
         with trio.fail_after(30):
-            assert await process.wait() == 0, log.read_text()
+            assert await service.process.wait() == 0, service.log.read_text()
         traces = sorted((home / "traces").glob("*.jsonl"))
         checked = await served.run("trace", "check", *traces)
         assert checked.count(": good\n") == len(traces), checked
         assert sum(not path.name.startswith("service") for path in traces) == 4  # of the clients
-    finally:
-        if process.poll() is None:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
 
 
 def part_of(display: Display, left: int, top: int, width: int, height: int) -> Shown:
