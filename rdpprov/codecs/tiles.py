@@ -101,10 +101,10 @@ def pack_tiles(tiles: Sequence[tuple[int, int, int, int]]) -> bytes:
 def digest_tiles(picture: NDArray[np.uint8], tiles: Sequence[tuple[int, int, int, int]], key: bytes) -> list[bytes]:
     """Digests of the pixels of tiles; equal for equal pixels (the X byte apart, which may count), under one key.
 
-    With the extension: the colour of tiles that have only one; for others NH, the universal hash of UMAC, twice.
-    Whatever two different tiles of one size somebody prepares who does not know the key, the chance that they have one
-    digest is at most 2**-128. Without: BLAKE2b with the key, 128 bits. Digests mean something only within a process,
-    and to pictures of one size.
+    With the extension: the colour of tiles that have only one; for others NH, the universal hash of UMAC, twice, or
+    CLNH where the processor multiplies without carries. Whatever two different tiles of one size somebody prepares who
+    does not know the key, the chance that they have one digest is at most 2**-128. Without: BLAKE2b with the key, 128
+    bits. Digests mean something only within a process, and to pictures of one size.
 
     Args:
         picture: (height, width, 4) uint8 BGRX.
