@@ -105,6 +105,22 @@ async def test_also_while_nothing_is_being_sent_but_the_client_ought_to_take_som
         await stream.aclose()
 
 
+async def test_whether_a_client_takes_something_just_now_is_known_without_waiting():
+    here, there = socket.socketpair()
+    near, far = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in (here, there))
+    transport = Transport(far, 60)
+    assert transport.is_writable()
+    with trio.move_on_after(0.1):
+        await far.send_all(bytes(64 << 20))  # more than all buffers hold
+    assert not transport.is_writable()
+    while not transport.is_writable():
+        await near.receive_some(1 << 20)
+    await near.aclose()
+    await far.aclose()
+    assert not transport.is_writable()  # `wait_writable` says what is wrong
+    assert not Transport(memory_stream_pair()[0], 60).is_writable()  # no socket: nobody knows
+
+
 async def test_a_slow_client_is_not_given_up(autojump_clock):
     near, far = lockstep_stream_pair()
     transport = Transport(far, 60)
